@@ -1,0 +1,14 @@
+/** The one place that imports undici for its values: evaluated in this order, it leaves the app's global dispatcher alone. */
+import './save.ts';
+
+export {
+  Agent,
+  buildConnector,
+  Dispatcher,
+  Dispatcher1Wrapper,
+  errors,
+  getGlobalDispatcher,
+  Pool,
+} from 'undici';
+
+import './restore.ts';
