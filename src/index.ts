@@ -1,5 +1,13 @@
 import './check-node.ts';
 
+export { type AdaptiveOptions, adaptive } from './balancers/adaptive.ts';
+export { type ConsistentHashOptions, consistentHash } from './balancers/consistent-hash.ts';
+export { type LeastConnectionOptions, leastConnection } from './balancers/least-connection.ts';
+export { inflight, type PeakEwmaOptions, peakEwma } from './balancers/load.ts';
+export { type PowerOfTwoOptions, powerOfTwo } from './balancers/power-of-two.ts';
+export { type RandomOptions, random } from './balancers/random.ts';
+export { type RoundRobinOptions, roundRobin } from './balancers/round-robin.ts';
+export { type WeightedRoundRobinOptions, weightedRoundRobin } from './balancers/weighted-round-robin.ts';
 export type { Backend, Backends } from './core/backend.ts';
 export type { Balancer, Load, PickRequest } from './core/balancer.ts';
 export type { Cancel, Clock, Random } from './core/clock.ts';

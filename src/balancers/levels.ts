@@ -1,0 +1,108 @@
+import type { Random } from '../core/clock.ts';
+
+/** 32 words of 32 bits, so that one word can say which of them are in use. */
+const levelCount = 1_024;
+
+/** The highest level; whatever is more counts as equal. */
+export const topLevel: number = levelCount - 1;
+
+/**
+ * Items 0 … n−1, each at a level: moving one and drawing one of the lowest at random cost the same for any n.
+ * An occupancy bitmap finds the lowest level that has items; each level holds its items in no order.
+ */
+export class Levels {
+  readonly #level: Uint16Array;
+  readonly #place: Int32Array;
+  readonly #items: (Int32Array | undefined)[] = new Array(levelCount);
+  readonly #sizes = new Int32Array(levelCount);
+  readonly #words = new Int32Array(32);
+  #summary = 0;
+
+  /** All items begin at level 0. */
+  constructor(count: number) {
+    this.#level = new Uint16Array(count);
+    this.#place = new Int32Array(count);
+    const items = new Int32Array(count);
+    for (let item = 0; item < count; item++) items[item] = this.#place[item] = item;
+    this.#items[0] = items;
+    this.#sizes[0] = count;
+    this.#occupy(0);
+  }
+
+  level(item: number): number {
+    return this.#level[item] as number;
+  }
+
+  move(item: number, level: number): void {
+    const from = this.#level[item] as number;
+    if (from === level) return;
+    this.#leave(item, from);
+    this.#level[item] = level;
+    const size = this.#sizes[level] as number;
+    let items = this.#items[level];
+    if (items === undefined || size === items.length) items = this.#grow(level, size);
+    items[size] = item;
+    this.#place[item] = size;
+    this.#sizes[level] = size + 1;
+    if (size === 0) this.#occupy(level);
+  }
+
+  /** The lowest level that has items. */
+  lowest(): number {
+    const word = lowestBit(this.#summary);
+    return (word << 5) | lowestBit(this.#words[word] as number);
+  }
+
+  /** The next level above that has items; -1 when there is none. */
+  above(level: number): number {
+    for (let next = level + 1; next < levelCount; next++) if (this.#sizes[next] !== 0) return next;
+    return -1;
+  }
+
+  /** How many items are at a level. */
+  size(level: number): number {
+    return this.#sizes[level] as number;
+  }
+
+  /** The item at a place, from 0 to `size(level)` − 1. */
+  at(level: number, place: number): number {
+    return (this.#items[level] as Int32Array)[place] as number;
+  }
+
+  /** One of the items at a level, all equally likely. */
+  draw(level: number, random: Random): number {
+    const size = this.#sizes[level] as number;
+    return this.at(level, size === 1 ? 0 : (random() * size) | 0);
+  }
+
+  #leave(item: number, level: number): void {
+    const items = this.#items[level] as Int32Array;
+    const last = (this.#sizes[level] as number) - 1;
+    const place = this.#place[item] as number;
+    const moved = items[last] as number;
+    items[place] = moved;
+    this.#place[moved] = place;
+    this.#sizes[level] = last;
+    if (last > 0) return;
+    const word = level >> 5;
+    this.#words[word] = (this.#words[word] as number) & ~(1 << (level & 31));
+    if (this.#words[word] === 0) this.#summary &= ~(1 << word);
+  }
+
+  #occupy(level: number): void {
+    const word = level >> 5;
+    this.#words[word] = (this.#words[word] as number) | (1 << (level & 31));
+    this.#summary |= 1 << word;
+  }
+
+  #grow(level: number, size: number): Int32Array {
+    const items = new Int32Array(Math.max(4, size * 2));
+    const before = this.#items[level];
+    if (before !== undefined) items.set(before);
+    return (this.#items[level] = items);
+  }
+}
+
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
+}
