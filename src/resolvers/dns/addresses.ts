@@ -1,0 +1,203 @@
+import { DiscoveryWarning } from '../../core/errors.ts';
+import { canonicalAddress } from '../address.ts';
+import { type AddressRecord, type Answer, ask, dnsError } from './ask.ts';
+import { withDeadline } from './deadline.ts';
+import { type Asked, resolveError } from './describe.ts';
+import { hostsAddresses } from './hosts.ts';
+import type { Finding } from './last-good.ts';
+import type { DnsSettings } from './options.ts';
+import { searchNames } from './search.ts';
+import { ttlMs } from './ttl.ts';
+
+/** What a set of one host may hold; an answer over TCP has room for 4,090 A records. */
+const mostAddresses = 5_000;
+
+/** An answer of this many addresses may come near the 512 bytes of a datagram, beyond which TCP is needed. */
+const largeAnswer = 20;
+
+/** ms until the next round while all that is left is what a failing family last had. */
+const halfKnownTtl = 5_000;
+
+/** One family and what it last had. */
+interface Family {
+  readonly type: 'A' | 'AAAA';
+  known: readonly string[];
+  /** ms of the clock when `known` was last confirmed. */
+  confirmed: number;
+}
+
+interface FamilyAnswer {
+  readonly family: Family;
+  readonly type: string;
+  readonly answer: Answer<AddressRecord>;
+}
+
+/**
+ * The addresses of one host, family by family: one whose question fails keeps what it last had. The first absolute
+ * name that has addresses is the one that all later rounds ask for.
+ */
+export class Addresses {
+  readonly #host: string;
+  readonly #settings: DnsSettings;
+  readonly #warn: (warning: DiscoveryWarning) => void;
+  readonly #families: readonly Family[];
+  #pinned: string | undefined;
+  /** What is odd about this round; told when it differs from what was told last. */
+  #notes: string[] = [];
+  #warned = '';
+
+  constructor(host: string, settings: DnsSettings, warn: (warning: DiscoveryWarning) => void) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#warn = warn;
+    this.#families = settings.families.map((family) => ({
+      type: family === 4 ? 'A' : 'AAAA',
+      known: [],
+      confirmed: Number.NEGATIVE_INFINITY,
+    }));
+  }
+
+  /** One round of questions; never rejects. The items are sorted, each address once. */
+  async find(closing: AbortSignal): Promise<Finding<string>> {
+    const { hosts, families, maxTtl, config } = this.#settings;
+    if (hosts !== undefined) {
+      const listed = hostsAddresses(hosts, this.#host, families);
+      if (listed.length > 0) return { kind: 'found', items: listed.toSorted(), ttl: maxTtl };
+    }
+    this.#notes = [];
+    const finding = await withDeadline(this.#settings, closing, (signal) => this.#search(signal));
+    if (finding.kind === 'failed') config.doubt();
+    if (!closing.aborted) this.#tellNotes();
+    return finding;
+  }
+
+  /**
+   * Names in search order. Only a server's word that a name has nothing leads to the next one: after a failure it
+   * could be another namespace's service, or a stranger's host.
+   */
+  async #search(signal: AbortSignal): Promise<Finding<string>> {
+    const { config, clock } = this.#settings;
+    const rules = config.at(clock.now());
+    const { servers } = rules;
+    const onAnswered = (server: string): void => config.prefer(server);
+    const names = this.#pinned === undefined ? searchNames(this.#host, rules) : [this.#pinned];
+    const asked: Asked[] = [];
+    let answers: readonly FamilyAnswer[] = [];
+    for (const name of names) {
+      answers = await Promise.all(
+        this.#families.map(async (family) => {
+          const answer = await ask(name, family.type, { servers, clock, signal, onAnswered });
+          return { family, type: family.type, answer: this.#screen(name, answer) };
+        }),
+      );
+      asked.push({ name, answers });
+      if (answers.some(({ answer }) => answer.kind === 'records')) this.#pinned = name;
+      if (answers.some(({ answer }) => answer.kind !== 'none')) break;
+    }
+    return this.#conclude(answers, asked, servers);
+  }
+
+  #conclude(
+    answers: readonly FamilyAnswer[],
+    asked: readonly Asked[],
+    servers: readonly string[],
+  ): Finding<string> {
+    const hint = this.#hint(answers);
+    const wasKnown = this.#families.some(({ known }) => known.length > 0);
+    for (const { family, answer } of answers) this.#learn(family, answer);
+
+    const ttls = answers.flatMap(({ answer }) =>
+      answer.kind === 'records' ? [leastTtl(answer.records)] : [],
+    );
+    const failed = answers.filter(({ answer }) => answer.kind === 'failed');
+    if (failed.length === answers.length) {
+      const error = resolveError(this.#host, 'cannot be resolved now', asked, servers, hint);
+      return { kind: 'failed', error };
+    }
+    const items = this.#union();
+    if (items.length > 0) {
+      for (const { family, type, answer } of failed)
+        this.#note(
+          `${this.#host}: ${type} records cannot be resolved now, ${family.known.length} are kept: ${(answer as { code: string }).code}${hint}`,
+        );
+      return { kind: 'found', items, ttl: ttls.length > 0 ? Math.min(...ttls) : halfKnownTtl };
+    }
+    // A family that never had an address and fails now does not hide that the other one's are gone.
+    if (failed.length > 0 && !wasKnown) {
+      const error = resolveError(this.#host, 'cannot be resolved now', asked, servers, hint);
+      return { kind: 'failed', error };
+    }
+    const exists = asked.some((one) =>
+      one.answers.some(({ answer }) => answer.kind === 'none' && answer.code === 'ENODATA'),
+    );
+    const outcome = exists ? 'has no addresses' : 'does not exist';
+    return { kind: 'none', exists, error: resolveError(this.#host, outcome, asked, servers) };
+  }
+
+  #learn(family: Family, answer: Answer<AddressRecord>): void {
+    const { clock, maxStale } = this.#settings;
+    if (answer.kind === 'records') {
+      family.known = answer.records.map(({ address }) => address);
+      family.confirmed = clock.now();
+    } else if (answer.kind === 'none' || clock.now() - family.confirmed >= maxStale) {
+      family.known = [];
+    }
+  }
+
+  #union(): readonly string[] {
+    const all = [...new Set(this.#families.flatMap(({ known }) => known))].sort();
+    if (all.length > mostAddresses)
+      this.#note(
+        `${this.#host} has ${all.length} addresses: only the first ${mostAddresses} in order are used`,
+      );
+    return all.slice(0, mostAddresses);
+  }
+
+  /** Leaves out the addresses that may not be dialled; an answer with no other counts as failed. */
+  #screen(name: string, answer: Answer<AddressRecord>): Answer<AddressRecord> {
+    if (answer.kind !== 'records') return answer;
+    const records: AddressRecord[] = [];
+    const refused: string[] = [];
+    for (const record of answer.records) {
+      const address = canonicalAddress(record.address);
+      if (this.#settings.accepts(address)) records.push({ address, ttl: record.ttl });
+      else refused.push(address);
+    }
+    if (refused.length === 0) return { kind: 'records', records };
+    const more = refused.length > 5 ? ` and ${refused.length - 5} more` : '';
+    const message = `${name} has addresses that are not taken from DNS (see options allow and allowLoopback): ${refused.slice(0, 5).join(', ')}${more}`;
+    if (records.length === 0) {
+      const code = 'EREFUSEDADDRESS';
+      return { kind: 'failed', code, error: dnsError(code, message) };
+    }
+    this.#note(message);
+    return { kind: 'records', records };
+  }
+
+  /** c-ares drops what it had over UDP when it then cannot ask over TCP, and says no more than that. */
+  #hint(answers: readonly FamilyAnswer[]): string {
+    const silent = answers.find(
+      ({ answer }) =>
+        answer.kind === 'failed' && (answer.code === 'ETIMEOUT' || answer.code === 'ECONNREFUSED'),
+    );
+    if (silent === undefined) return '';
+    const othersAnswer = answers.some(({ answer }) => answer.kind !== 'failed');
+    if (!othersAnswer && silent.family.known.length < largeAnswer) return '';
+    return '; a large answer needs TCP: is port 53 open for TCP, not only for UDP?';
+  }
+
+  #note(message: string): void {
+    this.#notes.push(message);
+  }
+
+  #tellNotes(): void {
+    const all = this.#notes.join('\n');
+    if (all !== this.#warned) for (const note of this.#notes) this.#warn(new DiscoveryWarning(note));
+    this.#warned = all;
+  }
+}
+
+/** ms */
+function leastTtl(records: readonly AddressRecord[]): number {
+  return records.reduce((least, { ttl }) => Math.min(least, ttlMs(ttl)), Number.POSITIVE_INFINITY);
+}

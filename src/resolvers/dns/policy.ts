@@ -1,0 +1,48 @@
+import { BlockList, isIP, isIPv4 } from 'node:net';
+
+/** Which addresses of an answer may be dialled. */
+export type AddressPolicy = (address: string) => boolean;
+
+/**
+ * Whether an answer's address can be that of an endpoint: not unspecified, loopback, link-local (with the cloud's
+ * metadata service at 169.254.169.254), multicast, reserved or broadcast. Kubernetes refuses them in Endpoints as
+ * well; in an answer they are a mistake, or somebody's attempt to have this process talk to itself.
+ * https://www.iana.org/assignments/iana-ipv4-special-registry
+ */
+export function isDiallable(address: string, allowLoopback: boolean): boolean {
+  if (isIPv4(address)) {
+    const [first, second] = address.split('.', 2).map(Number) as [number, number];
+    if (first === 127) return allowLoopback;
+    return first !== 0 && first < 224 && !(first === 169 && second === 254);
+  }
+  // Canonical spelling: the shortest, in lower case.
+  if (address === '::1') return allowLoopback;
+  if (address === '::') return false;
+  return !/^(?:fe[89ab]|ff)/.test(address);
+}
+
+/**
+ * With `allow`, exactly the addresses inside these CIDR blocks, whatever their kind; otherwise those that are
+ * diallable.
+ *
+ * @throws {TypeError} naming the block that is none
+ */
+export function addressPolicy(
+  factory: string,
+  allow: readonly string[] | undefined,
+  allowLoopback: boolean,
+): AddressPolicy {
+  if (allow === undefined) return (address) => isDiallable(address, allowLoopback);
+  const list = new BlockList();
+  for (const [i, block] of allow.entries()) {
+    const [, net = '', bits = ''] = /^([0-9a-fA-F:.]{2,45})\/(\d{1,3})$/.exec(block) ?? [];
+    const version = isIP(net);
+    if (version === 0 || Number(bits) > (version === 4 ? 32 : 128)) {
+      throw new TypeError(
+        `${factory}: option allow[${i}] must be a CIDR block such as 10.0.0.0/8, got ${JSON.stringify(block.slice(0, 80))}`,
+      );
+    }
+    list.addSubnet(net, Number(bits), version === 4 ? 'ipv4' : 'ipv6');
+  }
+  return (address) => list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+}

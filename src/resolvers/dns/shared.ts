@@ -1,0 +1,71 @@
+import type { Watch } from '../../core/resolver.ts';
+import type { Report } from './last-good.ts';
+
+/** One running source, who watches it, and what somebody who comes later has missed. */
+interface Source<T> {
+  readonly watch: Watch;
+  readonly reports: Set<Report<T>>;
+  users: number;
+  found: { readonly items: readonly T[]; readonly ttl: number } | undefined;
+  error: Error | undefined;
+}
+
+/**
+ * Lets all who watch the same key share one source, so that a thousand callers ask once. It opens with the first
+ * and closes with the last, whose `close` waits for it. Who comes later is told the items there are, and the error
+ * since.
+ */
+export class Shared<T> {
+  readonly #open: (key: string, report: Report<T>) => Watch;
+  readonly #sources = new Map<string, Source<T>>();
+
+  constructor(open: (key: string, report: Report<T>) => Watch) {
+    this.#open = open;
+  }
+
+  watch(key: string, report: Report<T>): Watch {
+    const source = this.#sources.get(key) ?? this.#start(key);
+    source.users++;
+    let closed: Promise<void> | undefined;
+    queueMicrotask(() => {
+      if (closed !== undefined) return;
+      if (source.found !== undefined) report.items(source.found.items, source.found.ttl);
+      if (source.error !== undefined) report.error(source.error);
+      source.reports.add(report);
+    });
+    return {
+      refresh: () => {
+        if (closed === undefined) source.watch.refresh();
+      },
+      close: () => {
+        closed ??= this.#leave(key, source, report);
+        return closed;
+      },
+    };
+  }
+
+  #start(key: string): Source<T> {
+    const reports = new Set<Report<T>>();
+    const watch = this.#open(key, {
+      items(items, ttl) {
+        source.found = { items, ttl };
+        source.error = undefined;
+        for (const report of reports) report.items(items, ttl);
+      },
+      error(error) {
+        source.error = error;
+        for (const report of reports) report.error(error);
+      },
+    });
+    const source: Source<T> = { watch, reports, users: 0, found: undefined, error: undefined };
+    this.#sources.set(key, source);
+    return source;
+  }
+
+  async #leave(key: string, source: Source<T>, report: Report<T>): Promise<void> {
+    source.reports.delete(report);
+    if (--source.users > 0) return;
+    this.#sources.delete(key);
+    await source.watch.close();
+  }
+}
