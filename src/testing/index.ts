@@ -2,6 +2,18 @@ import '../check-node.ts';
 
 export { type BalancerContext, balancerSuite } from './balancer-suite.ts';
 export { FakeClock } from './fake-clock.ts';
+export type { FakeApi } from './fake-cluster/api-server.ts';
+export type { Cut } from './fake-cluster/event-stream.ts';
+export type { ApiRecord } from './fake-cluster/exchange.ts';
+export type { ApiFailure } from './fake-cluster/failures.ts';
+export type { FakeService, FakeServiceOptions, ServicePort } from './fake-cluster/fake-service.ts';
+export type { KubeObject, ObjectMeta } from './fake-cluster/objects.ts';
+export type { FakePod, PodFailure, PodHandler, Termination } from './fake-cluster/pod.ts';
+export type { Rule } from './fake-cluster/rbac.ts';
+export type { Rollout } from './fake-cluster/rollout.ts';
+export type { VirtualIp } from './fake-cluster/virtual-ip.ts';
+export type { Manifest } from './fake-cluster/writing.ts';
+export { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
 export { FakeResolver } from './fake-resolver.ts';
 export type { SuiteRunner } from './runner.ts';
 export { seeded } from './seeded.ts';

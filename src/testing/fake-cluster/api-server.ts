@@ -1,0 +1,231 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { discovery } from './discovery.ts';
+import { type Cut, cutConnection, EventStream } from './event-stream.ts';
+import { type ApiRecord, Exchange, parseBody } from './exchange.ts';
+import { type ApiFailure, Failures } from './failures.ts';
+import { listObjects, revisionOf } from './listing.ts';
+import { allows, everything, type Rule } from './rbac.ts';
+import { type ApiRequest, parseRequest } from './request.ts';
+import type { Resource } from './resources.ts';
+import {
+  forbidden,
+  methodNotAllowed,
+  noSuchPath,
+  notAcceptable,
+  notFound,
+  typed,
+  unauthorized,
+} from './status.ts';
+import { catchUp, checkWatch, serveWatch, type WatchSettings } from './watching.ts';
+import type { Writer } from './writing.ts';
+
+export interface ApiSettings extends WatchSettings {
+  readonly writer: Writer;
+  /** What callers without a token may do. */
+  readonly anonymous: readonly Rule[];
+}
+
+/** Whom the cluster's token stands for, and whom none does. */
+const user = 'system:serviceaccount:default:app';
+const anonymousUser = 'system:anonymous';
+
+/** Enough for a long test; a soak test must not grow without end. */
+const maxRecords = 100_000;
+
+/** The API server of a `FakeCluster`: what it answers, what it was asked, and the trouble it can make. */
+export class FakeApi {
+  /** What callers with the cluster's token may do; everything unless set. Looked at when a request begins. */
+  rules: readonly Rule[] = everything;
+  /**
+   * Splits what a watch sends into HTTP chunks of this many bytes, sent apart from one another; undefined, as it
+   * is unless set: one chunk per event.
+   */
+  chunkSize: number | undefined;
+  readonly #settings: ApiSettings;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #streams = new Set<EventStream>();
+  readonly #records: ApiRecord[] = [];
+  readonly #failures = new Failures();
+  #token: string;
+  #port = 0;
+  #stalled: PromiseWithResolvers<void> | undefined;
+
+  constructor(settings: ApiSettings, token: string) {
+    this.#settings = settings;
+    this.#token = token;
+    this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** Requests so far, oldest first. */
+  get requests(): readonly ApiRecord[] {
+    return this.#records;
+  }
+
+  /** Watches that are open now. */
+  get watches(): number {
+    return this.#streams.size;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Makes the next requests fail. */
+  fail(failure: ApiFailure): void {
+    this.#failures.add(failure);
+  }
+
+  /** Forgets the past: every resourceVersion handed out so far is too old to watch from (410). */
+  expire(): void {
+    this.#settings.store.touch();
+    this.#settings.store.compact();
+  }
+
+  /** Cuts the open watches. Callers may come back at once. */
+  disconnect(how: Cut = 'reset'): void {
+    for (const stream of [...this.#streams]) stream.cut(how);
+  }
+
+  /** Freezes the server until `up()`: connections are taken and kept, nothing is answered. */
+  stall(): void {
+    this.#stalled ??= Promise.withResolvers();
+    for (const stream of this.#streams) stream.pause();
+  }
+
+  /** Stops the server until `up()`: open connections are reset, new ones refused. */
+  async down(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+    await closed;
+  }
+
+  /**
+   * Ends what `down`, `stall` and `fail` began. A server that was down has started anew: what changed before
+   * cannot be watched any more, as after a real restart.
+   */
+  async up(): Promise<void> {
+    this.#failures.clear();
+    this.#stalled?.resolve();
+    this.#stalled = undefined;
+    for (const stream of this.#streams) stream.resume();
+    if (this.#server.listening) return;
+    this.#settings.store.compact();
+    await this.listen();
+  }
+
+  /** Used by the cluster. Listens, on the same port as before. */
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#port, '127.0.0.1', () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Used by the cluster. Makes this the only token that is known. */
+  accept(token: string): void {
+    this.#token = token;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://api');
+    const asked = parseRequest(request.method ?? 'GET', url);
+    const caller = this.#caller(request);
+    const record: ApiRecord = {
+      at: this.#settings.clock.now(),
+      method: request.method ?? 'GET',
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      verb: asked?.verb,
+      resource: asked?.plural,
+      group: asked?.group,
+      namespace: asked?.namespace,
+      name: asked?.name,
+      user: caller,
+      status: 0,
+    };
+    this.#records.push(record);
+    if (this.#records.length > maxRecords) this.#records.shift();
+    const exchange = new Exchange(request, response, asked, record, this.#settings.random);
+    try {
+      const body = await exchange.body();
+      await this.#stalled?.promise;
+      const failure = this.#failures.take(asked?.verb, asked?.plural);
+      if (failure === 'hang') return;
+      if (failure === 'reset' || failure === 'close') return cutConnection(response, failure);
+      if (failure !== undefined && failure.code !== 403) throw failure;
+      if (caller === undefined) throw unauthorized();
+      if (asked === undefined) return this.#describe(exchange, url.pathname);
+      const resource = this.#authorize(asked, caller, failure !== undefined);
+      await this.#answer(exchange, asked, resource, body);
+    } catch (error) {
+      // A caller that has gone away meanwhile is no one to tell.
+      exchange.refuse(error);
+    }
+  }
+
+  #caller(request: IncomingMessage): string | undefined {
+    const { authorization } = request.headers;
+    if (authorization === undefined) return anonymousUser;
+    return authorization === `Bearer ${this.#token}` ? user : undefined;
+  }
+
+  #describe(exchange: Exchange, path: string): void {
+    const found = discovery(path);
+    if (found === undefined) throw noSuchPath();
+    exchange.reply(200, found);
+  }
+
+  #authorize(asked: ApiRequest, caller: string, refused: boolean): Resource {
+    const rules = caller === user ? this.rules : this.#settings.anonymous;
+    if (refused || !allows(rules, asked)) throw forbidden(caller, asked);
+    if (asked.resource === undefined) throw noSuchPath();
+    if (!asked.allowed) throw methodNotAllowed();
+    return asked.resource;
+  }
+
+  async #answer(exchange: Exchange, asked: ApiRequest, resource: Resource, body: Buffer): Promise<void> {
+    const { store, writer } = this.#settings;
+    const { request, response } = exchange;
+    const { accept = '*/*', 'content-type': type = 'application/json' } = request.headers;
+    if (!/application\/(?:json|\*)|\*\/\*/.test(accept)) throw notAcceptable();
+    if (resource.warning !== undefined) response.setHeader('Warning', resource.warning);
+    const { verb, namespace, name = '' } = asked;
+    if (verb === 'get') {
+      const object = store.get(resource, namespace, name);
+      if (object === undefined) throw notFound(resource, name);
+      exchange.reply(200, typed(resource, object));
+    } else if (verb === 'list') {
+      await catchUp(this.#settings, revisionOf(asked.query) ?? 0);
+      exchange.reply(200, listObjects(store, asked, resource));
+    } else if (verb === 'watch') {
+      checkWatch(asked);
+      exchange.open();
+      await this.#watch(response, asked, resource);
+    } else {
+      const written = writer.serve(asked, resource, type.split(';', 1)[0] ?? '', parseBody(body));
+      exchange.reply(written.status, written.body);
+    }
+  }
+
+  async #watch(response: ServerResponse, asked: ApiRequest, resource: Resource): Promise<void> {
+    const stream = new EventStream(response, () => this.chunkSize, this.#stalled !== undefined);
+    const closed = new AbortController();
+    this.#streams.add(stream);
+    response.once('close', () => {
+      this.#streams.delete(stream);
+      closed.abort();
+    });
+    await serveWatch(this.#settings, asked, resource, stream, closed.signal);
+  }
+}
