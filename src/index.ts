@@ -8,6 +8,29 @@ export { type PowerOfTwoOptions, powerOfTwo } from './balancers/power-of-two.ts'
 export { type RandomOptions, random } from './balancers/random.ts';
 export { type RoundRobinOptions, roundRobin } from './balancers/round-robin.ts';
 export { type WeightedRoundRobinOptions, weightedRoundRobin } from './balancers/weighted-round-robin.ts';
+export { type AgentOptions, type AnyDispatcher, ServiceAgent } from './client/agent.ts';
+export type { CallOptions } from './client/call.ts';
+export {
+  type Client,
+  type ClientRequestOptions,
+  createClient,
+  type PickedLease,
+  type PickOptions,
+} from './client/client.ts';
+export type { ClientEvent, ClientEvents, Listener } from './client/events.ts';
+export { createFetch, type Fetch, type FetchInit } from './client/fetch.ts';
+export type {
+  BudgetOptions,
+  EndpointCircuitOptions,
+  HedgeOptions,
+  PoolOptions,
+  RetryOptions,
+  ServiceCircuitOptions,
+  ServiceOptions,
+  TimeoutOptions,
+  TlsOptions,
+} from './client/options.ts';
+export type { EndpointSnapshot, ServiceSnapshot } from './client/service.ts';
 export type { Backend, Backends } from './core/backend.ts';
 export type { Balancer, Load, PickRequest } from './core/balancer.ts';
 export type { Cancel, Clock, Random } from './core/clock.ts';
@@ -31,6 +54,7 @@ export type { Resolver, ResolverListener, SetInfo, Watch } from './core/resolver
 export type { Target } from './core/target.ts';
 export type { ServiceIdentity, Transport } from './core/transport.ts';
 export { type DnsOptions, dns } from './resolvers/dns.ts';
+export { type DnsSrvOptions, dnsSrv } from './resolvers/dns-srv.ts';
 export type { EndpointEntry } from './resolvers/entries.ts';
 export { env } from './resolvers/env.ts';
 export { fallback } from './resolvers/fallback.ts';

@@ -4,11 +4,14 @@ import './save.ts';
 export {
   Agent,
   buildConnector,
+  Client,
   Dispatcher,
   Dispatcher1Wrapper,
   errors,
   getGlobalDispatcher,
   Pool,
+  ProxyAgent,
+  Socks5ProxyAgent,
 } from 'undici';
 
 import './restore.ts';

@@ -1,0 +1,209 @@
+import type { Dispatcher as DispatcherType } from 'undici';
+import { checkOptions } from '../core/options.ts';
+import { checkHost, parseTarget } from '../core/target.ts';
+import { modernHandler } from '../undici/handler.ts';
+import { Dispatcher } from '../undici/index.ts';
+import type { CallDispatchOptions } from './call.ts';
+import { environment, makeService, updateService } from './defaults.ts';
+import type { ClientEvent, Listener } from './events.ts';
+import { checkServiceOptions, fleetShape, type ServiceOptions } from './options.ts';
+import { Otherwise } from './otherwise.ts';
+import { KnownHosts, routeOf } from './routing.ts';
+import type { Service, ServiceSnapshot } from './service.ts';
+
+/** A dispatcher that the platform's `fetch` takes too, whatever undici its types were written for. */
+export type AnyDispatcher = DispatcherType &
+  (RequestInit extends { dispatcher?: infer D } ? NonNullable<D> : unknown);
+
+export interface AgentOptions extends ServiceOptions {
+  /** Options of single services, over the common ones, by host (`orders.shop`) or host and port (`orders.shop:8080`). */
+  readonly services?: Readonly<Record<string, ServiceOptions>>;
+  /** Takes a host that is none by its name: true makes it a service. Also asked for hosts that are. */
+  readonly match?: (url: URL) => boolean | undefined;
+  /** Where calls to other hosts go. @default the app's own global dispatcher */
+  readonly otherwise?: DispatcherType;
+}
+
+class Agent extends Dispatcher {
+  #options: AgentOptions;
+  readonly #services = new Map<string, Service>();
+  readonly #listeners: { event: ClientEvent; listener: Listener<never> }[] = [];
+  readonly #hosts: KnownHosts;
+  readonly #otherwise: Otherwise;
+  readonly #env = environment();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: AgentOptions = {}) {
+    super();
+    this.#options = checked(options);
+    this.#hosts = new KnownHosts(this.#env.lookup, () => this.#env.now());
+    this.#otherwise = new Otherwise(options.otherwise, this);
+  }
+
+  override dispatch(
+    options: DispatcherType.DispatchOptions,
+    handler: DispatcherType.DispatchHandler,
+  ): boolean {
+    const wrapped = modernHandler(handler);
+    let url: URL;
+    try {
+      url = new URL(String(options.origin));
+    } catch {
+      return this.#otherwise.dispatch(options, handler);
+    }
+    const ours = this.takes(url);
+    if (ours === false) return this.#otherwise.dispatch(options, handler);
+    if (ours === true) {
+      this.#dispatchTo(url, options, wrapped);
+      return true;
+    }
+    void ours.then((is) => {
+      if (is) this.#dispatchTo(url, options, wrapped);
+      else this.#otherwise.dispatch(options, handler);
+    });
+    return true;
+  }
+
+  /** Whether calls to this URL go to a service; a promise where the cluster's DNS has to be asked. */
+  takes(url: URL): boolean | Promise<boolean> {
+    if (url.protocol !== 'http:' && url.protocol !== 'https:') return false;
+    if (this.#services.has(url.origin)) return true;
+    const { match } = this.#options;
+    if (this.#listed(url) !== undefined) return true;
+    const said = match?.(url);
+    if (said !== undefined) return said;
+    const host = url.hostname;
+    const route = routeOf(host, this.#env);
+    if (route !== 'ask') return route === 'ours';
+    return (
+      this.#hosts.known(host) ??
+      this.#hosts.ask(host, `${host.replace(/\.$/, '')}.svc.${this.#env.clusterDomain}.`)
+    );
+  }
+
+  /** What is known of each service that was called so far. */
+  snapshot(): readonly ServiceSnapshot[] {
+    return [...this.#services.values()].map((service) => service.snapshot());
+  }
+
+  /** Options of a running agent, over those it has; what was learned of endpoints is kept. */
+  update(options: AgentOptions): void {
+    this.#options = checked({ ...this.#options, ...options });
+    for (const [origin, service] of this.#services) {
+      updateService(service, this.#optionsOf(new URL(origin)));
+    }
+  }
+
+  /** Hears of every service. Returns what takes the listener back. (undici's own events keep their `on`.) */
+  subscribe<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
+    const entry = { event, listener: listener as Listener<never> };
+    this.#listeners.push(entry);
+    const stops = [...this.#services.values()].map((service) => service.events.on(event, listener));
+    return () => {
+      const at = this.#listeners.indexOf(entry);
+      if (at !== -1) this.#listeners.splice(at, 1);
+      for (const stop of stops) stop();
+    };
+  }
+
+  override close(callback: () => void): void;
+  override close(): Promise<void>;
+  override close(callback?: () => void): Promise<void> | void {
+    this.#closing ??= Promise.all([...this.#services.values()].map((service) => service.close())).then(() =>
+      this.#otherwise.close(),
+    );
+    if (callback === undefined) return this.#closing;
+    void this.#closing.then(callback);
+  }
+
+  override destroy(error: Error | null, callback: () => void): void;
+  override destroy(callback: () => void): void;
+  override destroy(error?: Error | null): Promise<void>;
+  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
+    const done = typeof error === 'function' ? error : callback;
+    for (const service of this.#services.values()) service.destroy();
+    return done === undefined ? this.close() : this.close(done);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #dispatchTo(url: URL, options: CallDispatchOptions, handler: DispatcherType.DispatchHandler): void {
+    let service = this.#services.get(url.origin);
+    if (service === undefined) {
+      try {
+        service = this.#add(url);
+      } catch (error) {
+        handler.onResponseError?.(null as never, error as Error);
+        return;
+      }
+    }
+    service.dispatch(options, handler);
+  }
+
+  #add(url: URL): Service {
+    const options = this.#optionsOf(url);
+    const service = makeService(parseTarget(url.origin, options.port), url.origin, options);
+    for (const { event, listener } of this.#listeners) service.events.on(event, listener as never);
+    this.#services.set(url.origin, service);
+    if (this.#closing !== undefined) void service.close();
+    return service;
+  }
+
+  #listed(url: URL): ServiceOptions | undefined {
+    const { services = {} } = this.#options;
+    const host = url.hostname.replace(/\.$/, '');
+    const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+    for (const key of [`${host}:${port}`, host]) if (Object.hasOwn(services, key)) return services[key];
+    return undefined;
+  }
+
+  #optionsOf(url: URL): ServiceOptions {
+    const { services: _services, match: _match, otherwise: _otherwise, ...common } = this.#options;
+    return merged(common, this.#listed(url) ?? {});
+  }
+}
+
+/**
+ * A real undici Dispatcher that sends calls to services to one of their endpoints, and calls to other hosts to
+ * `otherwise`. For `setGlobalDispatcher`, `fetch(url, { dispatcher })`, `undici.request`, `WebSocket` and
+ * `EventSource`; it takes the handlers of both generations of undici.
+ */
+export type ServiceAgent = Agent & AnyDispatcher;
+
+export const ServiceAgent: new (options?: AgentOptions) => ServiceAgent = Agent as unknown as new (
+  options?: AgentOptions,
+) => ServiceAgent;
+
+function checked(options: AgentOptions): AgentOptions {
+  checkOptions('ServiceAgent', fleetShape, options);
+  const { services = {} } = options;
+  if (typeof services !== 'object' || services === null)
+    throw new TypeError('option services must be an object');
+  const byHost: Record<string, ServiceOptions> = Object.create(null);
+  for (const [name, own] of Object.entries(services)) {
+    const target = parseTarget(name);
+    const key = target.port === undefined ? checkHost(target.host) : `${target.host}:${target.port}`;
+    checkServiceOptions(`services[${JSON.stringify(name)}]`, own);
+    byHost[key] = own;
+  }
+  return { ...options, services: byHost };
+}
+
+/** Groups such as `timeout` are merged key by key, everything else is replaced. */
+function merged(common: ServiceOptions, own: ServiceOptions): ServiceOptions {
+  const result: Record<string, unknown> = { ...common };
+  for (const [key, value] of Object.entries(own)) {
+    if (value === undefined) continue;
+    const before = result[key];
+    result[key] = isGroup(key, before) && isGroup(key, value) ? { ...before, ...value } : value;
+  }
+  return result;
+}
+
+const groups = new Set(['timeout', 'retry', 'circuit', 'pool', 'tls']);
+
+function isGroup(key: string, value: unknown): value is object {
+  return groups.has(key) && typeof value === 'object' && value !== null;
+}

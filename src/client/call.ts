@@ -1,0 +1,490 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { Backend } from '../core/backend.ts';
+import type { PickRequest } from '../core/balancer.ts';
+import { type Cancel, holdProcess } from '../core/clock.ts';
+import {
+  type Attempt as AttemptReport,
+  DeadlineError,
+  type FailureClass,
+  isDiscoveryError,
+} from '../core/errors.ts';
+import { targetName } from '../core/target.ts';
+import { errors } from '../undici/index.ts';
+import { Attempt } from './attempt.ts';
+import { StreamedBody } from './body.ts';
+import type { Due } from './deadlines.ts';
+import {
+  codeOf,
+  failureClass,
+  headerValue,
+  isIdempotentMethod,
+  isRequestError,
+  retryAfter,
+} from './failure.ts';
+import { AttemptFailed, fullJitter, type Retried, retryCall } from './retry.ts';
+import type { Service } from './service.ts';
+
+/** What a call may say besides what undici knows. */
+export interface CallOptions {
+  /** Calls with equal keys go to the same endpoint, for balancers that hash. */
+  readonly hashKey?: string;
+  /** The call may run twice, whatever its method: it is retried like a GET. */
+  readonly idempotent?: boolean;
+}
+
+export type CallDispatchOptions = Dispatcher.DispatchOptions & CallOptions;
+
+type RawHeaders = Buffer[] | string[] | IncomingHttpHeaders | null;
+
+/** Unsent attempts that may go on to yet another endpoint without counting. */
+const maxHops = 3;
+/** An attempt is not worth starting with less time left, in ms. */
+const leastRemaining = 5;
+
+/**
+ * What the caller made: the attempts, their deadline, and the one answer that comes of them. It stands between the
+ * caller's handler, for which it is the controller, and the attempts, which report to it.
+ */
+export class Call implements Dispatcher.DispatchController, PickRequest, Retried, Due {
+  readonly handler: Dispatcher.DispatchHandler;
+  readonly #service: Service;
+  readonly #options: CallDispatchOptions;
+  readonly #body: StreamedBody | undefined;
+  /** Answers the call; nothing is retried from then on. */
+  #winner: Attempt | undefined;
+  #latest: Attempt | undefined;
+  /** The first of two attempts that are out at the same time. */
+  #rival: Attempt | undefined;
+  #done = false;
+  #paused = false;
+  #attempts: AttemptReport[] | undefined;
+  #retries = 0;
+  #hops = 0;
+  #again: { resolve: () => void; reject: (error: AttemptFailed) => void } | undefined;
+  #stopWaiting: Cancel | undefined;
+  #totalDue = Number.POSITIVE_INFINITY;
+  #attemptDue = Number.POSITIVE_INFINITY;
+  #hedgeDue = Number.POSITIVE_INFINITY;
+  #resolveDue = Number.POSITIVE_INFINITY;
+
+  tried?: ReadonlySet<Backend>;
+  readonly hashKey?: string;
+  aborted = false;
+  reason: Error | null = null;
+  due: number = Number.POSITIVE_INFINITY;
+  slot = -1;
+  previous: Due | undefined;
+  next: Due | undefined;
+
+  constructor(service: Service, options: CallDispatchOptions, handler: Dispatcher.DispatchHandler) {
+    this.#service = service;
+    this.#options = options;
+    this.handler = handler;
+    if (options.hashKey !== undefined) this.hashKey = options.hashKey;
+    this.#body = options.body == null ? undefined : StreamedBody.of(options.body, service.settings.bodyLimit);
+  }
+
+  start(): void {
+    const { settings } = this.#service;
+    try {
+      // At once, so that the caller can abort whatever comes first: resolving, connecting or waiting.
+      this.handler.onRequestStart?.(this, {});
+    } catch (error) {
+      this.fail(error);
+    }
+    if (this.#done) return;
+    const now = this.now();
+    this.#service.budget.deposit(now);
+    this.#totalDue = now + settings.total;
+    if (this.#service.resolved) {
+      this.#arm();
+      this.attempt();
+    } else {
+      this.#resolveDue = now + settings.resolve;
+      this.#arm();
+      const release = holdProcess();
+      const leave = this.#service.wait(this);
+      this.#stopWaiting = () => {
+        leave();
+        release();
+      };
+    }
+  }
+
+  now(): number {
+    return this.#service.clock.now();
+  }
+
+  schedule(delay: number, callback: () => void): Cancel {
+    return this.#service.clock.schedule(delay, callback);
+  }
+
+  /** The first set is here. */
+  resolved(): void {
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
+    this.#resolveDue = Number.POSITIVE_INFINITY;
+    this.#arm();
+    this.attempt();
+  }
+
+  attempt(): void {
+    const service = this.#service;
+    const backend = service.pick(this);
+    if (backend instanceof Error) {
+      this.#failAttempt(backend, undefined);
+      return;
+    }
+    const { settings } = service;
+    const now = this.now();
+    const attempt = new Attempt(this, backend, service, now);
+    this.#latest = attempt;
+    backend.calls++;
+    if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedgeDelay !== Number.POSITIVE_INFINITY) {
+      this.#attemptDue = now + settings.attempt;
+      if (this.#rival === undefined && this.#mayRunTwice()) this.#hedgeDue = now + settings.hedgeDelay;
+      this.#arm();
+    }
+    let options: Dispatcher.DispatchOptions = this.#options;
+    if (this.#body !== undefined) {
+      options = { ...options, origin: service.identity.origin, body: this.#body as never };
+    } else if (options.origin !== service.identity.origin) {
+      options = { ...options, origin: service.identity.origin };
+    }
+    try {
+      backend.dispatcher.dispatch(options, attempt);
+    } catch (error) {
+      attempt.onResponseError(null, error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  // What attempts report.
+
+  informed(attempt: Attempt, status: number, headers: IncomingHttpHeaders, statusText?: string): void {
+    if (attempt === this.#latest) this.handler.onResponseStart?.(this, status, headers, statusText);
+  }
+
+  answered(attempt: Attempt, status: number, headers: IncomingHttpHeaders, statusText?: string): void {
+    if (this.#service.settings.statuses.has(status) && this.#retryStatus(attempt, status, headers)) return;
+    this.#commit(attempt);
+    this.handler.onResponseStart?.(this, status, headers, statusText);
+  }
+
+  upgraded(attempt: Attempt, status: number, headers: IncomingHttpHeaders, socket: Duplex): void {
+    this.#commit(attempt);
+    this.#done = true;
+    this.handler.onRequestUpgrade?.(this, status, headers, socket);
+  }
+
+  received(chunk: Buffer): void {
+    this.handler.onResponseData?.(this, chunk);
+  }
+
+  completed(trailers: IncomingHttpHeaders): void {
+    this.#done = true;
+    this.handler.onResponseEnd?.(this, trailers);
+  }
+
+  failed(attempt: Attempt, error: Error): void {
+    const { latency } = attempt;
+    if (attempt === this.#winner) {
+      attempt.release({ kind: 'error', error, sent: true, latency });
+      this.#note(attempt, 'committed', codeOf(error));
+      this.fail(error);
+    } else if (this.#body?.failed || isRequestError(error)) {
+      attempt.release({ kind: 'cancelled' });
+      this.fail(error);
+    } else {
+      attempt.release({ kind: 'error', error, sent: attempt.phase !== 'unsent', latency });
+      this.#lost(attempt, error);
+    }
+  }
+
+  // Retrying.
+
+  again(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#again = { resolve, reject };
+      this.attempt();
+    });
+  }
+
+  backoff(delay: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const release = holdProcess();
+      const stop = (): void => {
+        cancel();
+        release();
+        this.#stopWaiting = undefined;
+      };
+      const cancel = this.#service.clock.schedule(delay, () => {
+        stop();
+        resolve();
+      });
+      this.#stopWaiting = () => {
+        stop();
+        reject(this.reason ?? new errors.RequestAbortedError());
+      };
+    });
+  }
+
+  /** Ends the call, unless it has ended. */
+  fail(error: unknown): void {
+    if (this.#done) return;
+    this.#end();
+    this.#again?.resolve();
+    const known = error instanceof Error ? error : new Error(String(error));
+    const told = this.#attempts === undefined || this.aborted ? known : withAttempts(known, this.#attempts);
+    this.handler.onResponseError?.(this, told);
+  }
+
+  /** An attempt came to nothing, and its lease has ended. */
+  #lost(attempt: Attempt, error: Error): void {
+    const failure = failureClass(attempt, error);
+    this.#note(attempt, failure, codeOf(error));
+    if (failure === 'unsent') this.#service.connectFailed();
+    if (this.#dropRival(attempt)) return;
+    this.#failAttempt(error, this.#plan(failure, undefined));
+  }
+
+  /** Whether the answer is discarded for another attempt. */
+  #retryStatus(attempt: Attempt, status: number, headers: IncomingHttpHeaders): boolean {
+    const rivalled = this.#rival !== undefined;
+    let delay: number | undefined = 0;
+    if (!rivalled) {
+      const after = retryAfter(headerValue(headers, 'retry-after'), this.#service.wallClock());
+      // A refusal to be retried, as gRPC's pushback: linkerd and others send it with a 503.
+      const refused = headerValue(headers, 'x-no-retry') !== undefined;
+      delay = refused ? undefined : this.#plan('ambiguous', after, attempt);
+    }
+    if (delay === undefined) return false;
+    this.#note(attempt, 'ambiguous', String(status));
+    attempt.abandon({ kind: 'response', status, latency: attempt.latency });
+    if (!this.#dropRival(attempt)) this.#failAttempt(new Error(`status ${status}`), delay);
+    return true;
+  }
+
+  /** ms until the next attempt, paid for; undefined when there must be none. */
+  #plan(failure: FailureClass, after: number | undefined, attempt = this.#latest): number | undefined {
+    const service = this.#service;
+    const { settings } = service;
+    if (!settings.retry || this.aborted || service.closed || failure === 'committed') return undefined;
+    if (this.#body !== undefined && !this.#body.replayable) return undefined;
+    if (attempt !== undefined) this.tried = new Set([...(this.tried ?? []), attempt.backend]);
+    const now = this.now();
+    if (this.#totalDue - now < leastRemaining) return undefined;
+    const untried = service.size - (this.tried?.size ?? 0);
+    if (
+      (failure === 'unsent' && untried > 0 && this.#hops < maxHops) ||
+      (failure === 'refused' && this.#hops === 0)
+    ) {
+      this.#hops++;
+      return 0;
+    }
+    if (this.#retries >= settings.attempts - 1) return undefined;
+    if (failure === 'ambiguous' && !this.#mayRunTwice()) return undefined;
+    if (after !== undefined && after > settings.maxRetryAfter) return undefined;
+    const backoff = fullJitter(this.#retries + 1, settings.backoffMin, settings.backoffMax, service.random);
+    const delay = Math.max(after ?? 0, backoff);
+    if (now + delay + leastRemaining > this.#totalDue) return undefined;
+    if (!service.budget.withdraw(now)) return undefined;
+    this.#retries++;
+    service.retries++;
+    return delay;
+  }
+
+  #failAttempt(error: Error, delay: number | undefined): void {
+    this.#attemptDue = this.#hedgeDue = Number.POSITIVE_INFINITY;
+    if (this.#again !== undefined) {
+      const again = this.#again;
+      this.#again = undefined;
+      again.reject(new AttemptFailed(error, delay));
+    } else if (delay === undefined) {
+      this.fail(error);
+    } else {
+      retryCall(this, new AttemptFailed(error, delay));
+    }
+  }
+
+  #mayRunTwice(): boolean {
+    const { idempotent, method, headers } = this.#options;
+    if (idempotent === true || isIdempotentMethod(method)) return true;
+    return (
+      headerValue(headers, 'idempotency-key') !== undefined ||
+      headerValue(headers, 'x-idempotency-key') !== undefined
+    );
+  }
+
+  /** Of two attempts that are out one is lost; true when the other goes on. */
+  #dropRival(lost: Attempt): boolean {
+    if (this.#rival === undefined) return false;
+    if (lost === this.#latest) this.#latest = this.#rival;
+    this.#rival = undefined;
+    return true;
+  }
+
+  #hedge(): void {
+    const service = this.#service;
+    this.#hedgeDue = Number.POSITIVE_INFINITY;
+    const first = this.#latest;
+    const streamed = this.#body !== undefined;
+    if (first === undefined || streamed || service.size < 2 || !service.budget.withdraw(this.now())) {
+      this.#arm();
+      return;
+    }
+    this.tried = new Set([...(this.tried ?? []), first.backend]);
+    this.#rival = first;
+    service.retries++;
+    this.attempt();
+  }
+
+  #note(attempt: Attempt, failure: FailureClass, code: string): void {
+    this.#attempts ??= [];
+    this.#attempts.push(attempt.report(failure, code));
+  }
+
+  #commit(attempt: Attempt): void {
+    this.#winner = attempt;
+    this.#service.deadlines.remove(this);
+    this.#again?.resolve();
+    this.#again = undefined;
+    const loser = attempt === this.#latest ? this.#rival : this.#latest;
+    loser?.abandon({ kind: 'cancelled' }, new errors.RequestAbortedError('another attempt answered first'));
+    if (this.#paused) attempt.controller?.pause();
+  }
+
+  #end(): void {
+    this.#done = true;
+    this.#service.deadlines.remove(this);
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
+  }
+
+  // Time.
+
+  #arm(): void {
+    const { deadlines } = this.#service;
+    deadlines.remove(this);
+    if (this.#done || this.#winner !== undefined) return;
+    this.due = Math.min(this.#totalDue, this.#attemptDue, this.#hedgeDue, this.#resolveDue);
+    deadlines.add(this);
+  }
+
+  expire(late: boolean): void {
+    const now = this.now();
+    if (this.#done || this.#winner !== undefined) return;
+    if (now >= this.#totalDue) this.#exceeded();
+    else if (now >= this.#resolveDue) this.fail(this.#service.unresolved());
+    else if (now >= this.#attemptDue) this.#timedOut(late);
+    else if (now >= this.#hedgeDue) this.#hedge();
+    else this.#arm();
+  }
+
+  /** The deadline of the whole call. Balancers learn that the backend was slow; its circuit does not count it. */
+  #exceeded(): void {
+    const { target, settings } = this.#service;
+    const cause = this.#latest === undefined ? this.#service.lastError : undefined;
+    for (const attempt of [this.#rival, this.#latest]) {
+      if (attempt === undefined || attempt.released) continue;
+      attempt.latency = this.now() - attempt.started;
+      this.#note(attempt, failureClass(attempt, new Error()), 'STEERSMAN_ERR_DEADLINE');
+    }
+    const error = new DeadlineError(
+      `deadline of ${settings.total} ms exceeded calling ${targetName(target)}`,
+      target,
+      {
+        cause,
+        attempts: this.#attempts ?? [],
+      },
+    );
+    this.#abandonAll({ error, blameless: true });
+    this.fail(error);
+  }
+
+  #timedOut(late: boolean): void {
+    const attempt = this.#latest;
+    this.#attemptDue = Number.POSITIVE_INFINITY;
+    if (attempt === undefined || attempt.released) {
+      this.#arm();
+      return;
+    }
+    attempt.latency = this.now() - attempt.started;
+    const error = new errors.HeadersTimeoutError(
+      `no response from ${attempt.backend.label} in ${this.#service.settings.attempt} ms`,
+    );
+    const { phase, latency } = attempt;
+    attempt.abandon({ kind: 'error', error, sent: phase !== 'unsent', latency }, error, late);
+    this.#lost(attempt, error);
+    this.#arm();
+  }
+
+  #abandonAll({ error, blameless }: { error: Error; blameless: boolean }): void {
+    for (const attempt of [this.#rival, this.#latest]) {
+      if (attempt === undefined || attempt.released) continue;
+      const sent = attempt.phase !== 'unsent';
+      const outcome = blameless
+        ? { kind: 'error' as const, error, sent, latency: attempt.latency }
+        : { kind: 'cancelled' as const };
+      attempt.abandon(outcome, error, blameless);
+    }
+  }
+
+  // The controller of the caller's handler.
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  get rawHeaders(): RawHeaders {
+    return (this.#winner ?? this.#latest)?.controller?.rawHeaders ?? null;
+  }
+
+  get rawTrailers(): RawHeaders {
+    return this.#winner?.controller?.rawTrailers ?? null;
+  }
+
+  abort(reason?: Error): void {
+    if (this.aborted || this.#done) return;
+    this.aborted = true;
+    this.reason = reason ?? new errors.RequestAbortedError();
+    if (this.#winner !== undefined) {
+      this.#winner.controller?.abort(this.reason);
+      return;
+    }
+    this.#abandonAll({ error: this.reason, blameless: false });
+    this.fail(this.reason);
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#winner?.controller?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#winner?.controller?.resume();
+  }
+}
+
+/**
+ * The error with what was tried. An error may belong to several calls, when a connection they all waited for
+ * failed: each gets its own.
+ */
+function withAttempts(error: Error, attempts: readonly AttemptReport[]): Error {
+  if (isDiscoveryError(error)) return error;
+  let own = error;
+  if (Object.hasOwn(error, 'attempts') || !Object.isExtensible(error)) {
+    own = new Error(error.message);
+    Object.setPrototypeOf(own, Object.getPrototypeOf(error));
+    Object.defineProperties(own, Object.getOwnPropertyDescriptors(error));
+  }
+  Object.defineProperty(own, 'attempts', {
+    value: attempts,
+    enumerable: true,
+    configurable: true,
+    writable: true,
+  });
+  return own;
+}

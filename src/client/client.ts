@@ -1,0 +1,180 @@
+import type { Dispatcher } from 'undici';
+import type { Endpoint } from '../core/endpoint.ts';
+import type { Outcome } from '../core/outcome.ts';
+import { parseTarget, targetName } from '../core/target.ts';
+import type { AnyDispatcher } from './agent.ts';
+import type { CallOptions } from './call.ts';
+import { makeService, updateService } from './defaults.ts';
+import { ServiceDispatcher } from './dispatcher.ts';
+import type { ClientEvent, Listener } from './events.ts';
+import { type FetchInit, platformFetch } from './fetch.ts';
+import { Lease } from './lease.ts';
+import { checkServiceOptions, type ServiceOptions } from './options.ts';
+import type { Service, ServiceSnapshot } from './service.ts';
+
+/** As for `undici.request`, with the path taken from the service's origin. */
+export type ClientRequestOptions = Omit<Dispatcher.RequestOptions, 'origin' | 'method' | 'body'> &
+  CallOptions & {
+    /** @default 'GET' */
+    readonly method?: Dispatcher.HttpMethod;
+    readonly body?:
+      | Dispatcher.RequestOptions['body']
+      | FormData
+      | URLSearchParams
+      | Blob
+      | AsyncIterable<Uint8Array>
+      | ArrayBuffer;
+  };
+
+export interface PickOptions {
+  readonly hashKey?: string;
+  /** Ends the wait for the first set. */
+  readonly signal?: AbortSignal;
+}
+
+/** One use of an endpoint by something that is no HTTP call: counted, and judged, until it is released. */
+export interface PickedLease {
+  readonly endpoint: Endpoint;
+  /** Ends the use; only the first call counts. Without an outcome, nothing is said of the endpoint. */
+  release(outcome?: Outcome): void;
+  [Symbol.dispose](): void;
+}
+
+/** The client of one service. */
+export class Client {
+  readonly #service: Service;
+  readonly #dispatcher: AnyDispatcher;
+  #options: ServiceOptions;
+
+  constructor(name: string | URL, options: ServiceOptions = {}) {
+    checkServiceOptions('createClient', options);
+    const target = parseTarget(name, options.port);
+    const origin = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(String(name)) ? name : `http://${name}`).origin;
+    this.#options = options;
+    this.#service = makeService(target, origin, options);
+    this.#dispatcher = new ServiceDispatcher(this.#service) as unknown as AnyDispatcher;
+    this.#service.start();
+  }
+
+  /** For everything that takes an undici Dispatcher: `fetch`, `undici.request`, `WebSocket`, `EventSource`. */
+  get dispatcher(): AnyDispatcher {
+    return this.#dispatcher;
+  }
+
+  /** The platform's `fetch`, of a path of this service or a URL at its origin. */
+  async fetch(input: string | URL | Request, init?: FetchInit): Promise<Response> {
+    const { origin } = this.#service.identity;
+    if (input instanceof Request) {
+      this.#checkOrigin(new URL(input.url));
+      return platformFetch(globalThis.fetch, this.#dispatcher, input, init);
+    }
+    const url = new URL(input, origin);
+    this.#checkOrigin(url);
+    return platformFetch(globalThis.fetch, this.#dispatcher, url, init);
+  }
+
+  /** `undici.request`'s shape: much cheaper than `fetch`. */
+  async request(options: ClientRequestOptions | string): Promise<Dispatcher.ResponseData> {
+    const given = typeof options === 'string' ? { path: options } : options;
+    const { path } = given;
+    if (typeof path !== 'string' || !path.startsWith('/') || path.startsWith('//')) {
+      throw new TypeError(`request path must start with one slash, got ${JSON.stringify(path)}`);
+    }
+    const { origin } = this.#service.identity;
+    const { body } = given;
+    const encoded =
+      body instanceof FormData || body instanceof URLSearchParams ? encodeForm(body, given.headers) : {};
+    return this.#dispatcher.request({
+      method: 'GET',
+      ...given,
+      ...encoded,
+      origin,
+    } as Dispatcher.RequestOptions);
+  }
+
+  /** Waits for the first set and picks an endpoint, for WebSocket, gRPC or raw TCP. */
+  async pick(options: PickOptions = {}): Promise<PickedLease> {
+    const { hashKey, signal } = options;
+    await this.ready({ ...(signal === undefined ? {} : { signal }) });
+    const backend = this.#service.pick(hashKey === undefined ? {} : { hashKey });
+    if (backend instanceof Error) throw backend;
+    const lease = new Lease(backend, this.#service);
+    backend.calls++;
+    return {
+      endpoint: backend.endpoint,
+      release: (outcome = { kind: 'cancelled' }) => lease.release(outcome),
+      [Symbol.dispose]: () => lease.release({ kind: 'cancelled' }),
+    };
+  }
+
+  /**
+   * Resolves when the first set is there, for readiness probes. Rejects with a `ResolveError` after the resolve
+   * timeout, or with the signal's reason.
+   */
+  ready(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    return this.#service.ready(options.signal);
+  }
+
+  snapshot(): ServiceSnapshot {
+    return this.#service.snapshot();
+  }
+
+  /** Calls the listener at each event until the returned function is called. */
+  on<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
+    return this.#service.events.on(event, listener);
+  }
+
+  /** Options over those it has, key by key, at once; what was learned of the endpoints is kept. */
+  update(options: ServiceOptions): void {
+    checkServiceOptions('update', options);
+    for (const key of ['port', 'clock', 'random'] as const) {
+      if (options[key] !== undefined)
+        throw new TypeError(`option ${key} of a running client cannot be changed`);
+    }
+    this.#options = { ...this.#options, ...options };
+    updateService(this.#service, this.#options);
+  }
+
+  /** Takes no new calls, lets those in flight finish for up to `pool.drainTimeout`, and frees every socket, timer and watch. */
+  close(): Promise<void> {
+    return this.#dispatcher.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #checkOrigin(url: URL): void {
+    const { origin } = this.#service.identity;
+    if (url.origin === origin) return;
+    throw new TypeError(
+      `the client of ${targetName(this.#service.target)} fetches from ${origin} only, not from ${url.origin}`,
+    );
+  }
+}
+
+/** A client of the service at `name`: `http://orders.shop:8080`, or a bare name for `http`. Starts to resolve it. */
+export function createClient(name: string | URL, options: ServiceOptions = {}): Client {
+  return new Client(name, options);
+}
+
+/** What undici's dispatchers do not take themselves: the platform encodes it. */
+function encodeForm(form: FormData | URLSearchParams, headers: unknown): { body: unknown; headers: unknown } {
+  const encoded = new Response(form as never);
+  const entries: [string, string][] = [['content-type', encoded.headers.get('content-type') ?? '']];
+  const given = new Headers();
+  if (Array.isArray(headers) && !Array.isArray(headers[0])) {
+    for (let i = 0; i + 1 < headers.length; i += 2) given.append(String(headers[i]), String(headers[i + 1]));
+  } else if (headers != null) {
+    const list =
+      Symbol.iterator in (headers as object)
+        ? [...(headers as Iterable<[string, unknown]>)]
+        : Object.entries(headers as object);
+    for (const [name, value] of list) {
+      for (const one of Array.isArray(value) ? value : [value])
+        if (one != null) given.append(name, String(one));
+    }
+  }
+  for (const [name, value] of given) if (name !== 'content-type') entries.push([name, value]);
+  return { body: form instanceof URLSearchParams ? String(form) : encoded.body, headers: entries };
+}

@@ -1,0 +1,114 @@
+import { Resolver as DnsClient } from 'node:dns/promises';
+import { readFileSync } from 'node:fs';
+import { adaptive } from '../balancers/adaptive.ts';
+import { systemClock, systemRandom } from '../core/clock.ts';
+import type { Target } from '../core/target.ts';
+import { parseResolvConf } from '../resolvers/dns/resolv-conf.ts';
+import { dns } from '../resolvers/dns.ts';
+import type { ServiceOptions } from './options.ts';
+import { poolTransport } from './pool.ts';
+import type { Lookup } from './routing.ts';
+import { Service, type ServiceParts } from './service.ts';
+import { settingsOf } from './settings.ts';
+
+/**
+ * Where the parts of a service come from: the only place where the client meets the resolvers and balancers of this
+ * library.
+ */
+function partsOf(options: ServiceOptions): ServiceParts {
+  const { clock = systemClock, random = systemRandom, timeout = {}, pool = {}, tls } = options;
+  const settings = settingsOf(options);
+  return {
+    resolver: options.resolver ?? dns({ hosts: true }),
+    balancer: options.balancer ?? adaptive({ clock, random }),
+    transport:
+      options.transport ??
+      poolTransport({
+        ...pool,
+        ...(tls === undefined ? {} : { tls }),
+        connectTimeout: timeout.connect ?? settings.connect,
+        idleTimeout: settings.idle,
+        clock,
+        random,
+      }),
+    settings,
+    clock,
+    random,
+    wallClock: Date.now,
+  };
+}
+
+/** The service of a target. `origin` is what its calls are addressed to. */
+export function makeService(target: Target, origin: string, options: ServiceOptions): Service {
+  const { protocol } = target;
+  const servername = options.tls?.servername ?? target.host;
+  const service = new Service(target, { origin, protocol, servername }, partsOf(options));
+  made.set(service, options);
+  return service;
+}
+
+const made = new WeakMap<Service, ServiceOptions>();
+
+/** Takes new options for a running service; parts whose options have not changed are kept, with what they learned. */
+export function updateService(service: Service, options: ServiceOptions): void {
+  const before = made.get(service) ?? {};
+  made.set(service, options);
+  const parts = partsOf(options);
+  const kept = service.parts;
+  const samePool = before.pool === options.pool && before.tls === options.tls;
+  const sameTransport =
+    before.transport === options.transport && samePool && before.timeout === options.timeout;
+  service.update({
+    ...parts,
+    resolver: before.resolver === options.resolver ? kept.resolver : parts.resolver,
+    balancer: before.balancer === options.balancer ? kept.balancer : parts.balancer,
+    transport: sameTransport ? kept.transport : parts.transport,
+    clock: kept.clock,
+    random: kept.random,
+  });
+}
+
+/** What the process knows of its surroundings. */
+export interface Environment {
+  readonly inCluster: boolean;
+  readonly clusterDomain: string;
+  readonly lookup: Lookup;
+  now(): number;
+}
+
+/** How long the cluster's DNS may take to say whether a name exists, in ms. */
+const lookupTimeout = 1_000;
+
+export function environment(): Environment {
+  return {
+    inCluster: process.env['KUBERNETES_SERVICE_HOST'] !== undefined,
+    clusterDomain: clusterDomain(),
+    now: () => systemClock.now(),
+    lookup: async (name) => {
+      const client = new DnsClient({ timeout: lookupTimeout, tries: 2 });
+      try {
+        await client.resolve4(name);
+        return true;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        // A name without an IPv4 address exists all the same.
+        if (code === 'ENODATA') return true;
+        return code === 'ENOTFOUND' ? false : undefined;
+      }
+    },
+  };
+}
+
+/** From the pod's own search list, where the kubelet puts `<namespace>.svc.<domain>` first. */
+function clusterDomain(): string {
+  try {
+    const { search } = parseResolvConf(readFileSync('/etc/resolv.conf', 'utf8'));
+    for (const entry of search) {
+      const domain = /^svc\.(.+?)\.?$/.exec(entry)?.[1] ?? /^[^.]+\.svc\.(.+?)\.?$/.exec(entry)?.[1];
+      if (domain !== undefined) return domain;
+    }
+  } catch {
+    // Without the file there is no cluster domain to find.
+  }
+  return 'cluster.local';
+}

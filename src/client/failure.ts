@@ -1,0 +1,71 @@
+import type { FailureClass } from '../core/errors.ts';
+import type { Attempt } from './attempt.ts';
+
+/** HTTP/2's code for a stream that the peer did not look at. */
+const refusedStream = 7;
+
+/**
+ * What may be done about a failed attempt. Decided by how far it came: the same `ECONNRESET` is harmless before
+ * anything was written and ambiguous after.
+ */
+export function failureClass(attempt: Attempt, error: Error): FailureClass {
+  if (attempt.phase === 'response') return 'committed';
+  if (attempt.phase === 'unsent') return 'unsent';
+  const { code, http2ErrorCode } = error as { code?: string; http2ErrorCode?: number };
+  return code === 'ERR_HTTP2_STREAM_ERROR' && http2ErrorCode === refusedStream ? 'refused' : 'ambiguous';
+}
+
+/** Errors that say the request itself is wrong: no endpoint will like it better, and none is to blame. */
+const requestErrors = new Set([
+  'UND_ERR_INVALID_ARG',
+  'UND_ERR_INVALID_RETURN_VALUE',
+  'UND_ERR_NOT_SUPPORTED',
+  'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
+  'ERR_INVALID_CHAR',
+  'ERR_HTTP_INVALID_HEADER_VALUE',
+]);
+
+export function isRequestError(error: Error): boolean {
+  return requestErrors.has(codeOf(error));
+}
+
+export function codeOf(error: Error): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : error.name;
+}
+
+const idempotentMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY']);
+
+/** Methods that may run twice (RFC 9110 §9.2.2, and QUERY). */
+export function isIdempotentMethod(method: string): boolean {
+  return idempotentMethods.has(method.toUpperCase());
+}
+
+/** The value of a header in any of the shapes that undici takes; the first one where there are several. */
+export function headerValue(headers: unknown, name: string): string | undefined {
+  const found = (value: unknown): string => String(Array.isArray(value) ? value[0] : value);
+  if (Array.isArray(headers) && !Array.isArray(headers[0])) {
+    for (let i = 0; i < headers.length - 1; i += 2) {
+      if (String(headers[i]).toLowerCase() === name) return found(headers[i + 1]);
+    }
+    return undefined;
+  }
+  if (typeof headers !== 'object' || headers === null) return undefined;
+  const entries =
+    Symbol.iterator in headers ? (headers as Iterable<readonly [string, unknown]>) : Object.entries(headers);
+  for (const [key, value] of entries) {
+    if (key.toLowerCase() === name && value !== undefined && value !== null) return found(value);
+  }
+  return undefined;
+}
+
+/**
+ * `Retry-After` in ms: seconds, or an HTTP date (RFC 9110 §10.2.3). undefined when it is absent or nonsense.
+ */
+export function retryAfter(value: string | undefined, wallClock: number): number | undefined {
+  if (value === undefined) return undefined;
+  const text = value.trim();
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - wallClock);
+}

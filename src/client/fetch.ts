@@ -1,0 +1,111 @@
+import type { Dispatcher } from 'undici';
+import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
+import type { CallOptions } from './call.ts';
+import type { ClientEvent, Listener } from './events.ts';
+import type { ServiceSnapshot } from './service.ts';
+
+export interface FetchInit extends RequestInit, CallOptions {}
+
+/** The platform's `fetch`, with services balanced; and what it takes to run it. */
+export interface Fetch {
+  (input: string | URL | Request, init?: FetchInit): Promise<Response>;
+  /** The same as a dispatcher, for everything that takes one. */
+  readonly dispatcher: AnyDispatcher;
+  /** What is known of each service that was called so far. */
+  snapshot(): readonly ServiceSnapshot[];
+  /** Hears of every service; returns what takes the listener back. */
+  on<E extends ClientEvent>(event: E, listener: Listener<E>): () => void;
+  /** Options of a running fetch, over those it has. */
+  update(options: AgentOptions): void;
+  /** Takes no new calls to services, lets those in flight finish, and frees every socket, timer and watch. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A `fetch` whose calls to services go to one of their healthy endpoints, and whose calls to all other hosts are the
+ * platform's own, untouched. A `Response` is the platform's, and so are errors that are not of the network's making.
+ */
+export function createFetch(options: AgentOptions = {}): Fetch {
+  // Noted now: the app may well put the result in its place.
+  const platform = globalThis.fetch;
+  const agent = new ServiceAgent(options);
+
+  const wrapped = async (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
+    const url = urlOf(input);
+    // Someone who names a dispatcher means it; and what is no URL gets the platform's own error.
+    if (url === undefined || (init as { dispatcher?: unknown } | undefined)?.dispatcher != null) {
+      return platform(input, init);
+    }
+    const ours = agent.takes(url);
+    if (ours === false || (ours !== true && !(await ours))) return platform(input, init);
+    return platformFetch(platform, agent, input, init);
+  };
+
+  return Object.assign(wrapped, {
+    dispatcher: agent,
+    snapshot: () => agent.snapshot(),
+    on: <E extends ClientEvent>(event: E, listener: Listener<E>) => agent.subscribe(event, listener),
+    update: (changes: AgentOptions) => agent.update(changes),
+    close: () => agent.close(),
+    [Symbol.asyncDispose]: () => agent.close(),
+  });
+}
+
+function urlOf(input: unknown): URL | undefined {
+  if (input instanceof URL) return input;
+  const text = input instanceof Request ? input.url : String(input);
+  return URL.canParse(text) ? new URL(text) : undefined;
+}
+
+/** What `RequestInit` may hold: read one by one, as the platform does, since an init need not be a plain object. */
+const initKeys = [
+  'method',
+  'headers',
+  'body',
+  'referrer',
+  'referrerPolicy',
+  'mode',
+  'credentials',
+  'cache',
+  'redirect',
+  'integrity',
+  'keepalive',
+  'signal',
+  'duplex',
+  'priority',
+  'window',
+] as const;
+
+/** The platform's fetch over our dispatcher. */
+export function platformFetch(
+  platform: typeof globalThis.fetch,
+  dispatcher: AnyDispatcher,
+  input: string | URL | Request,
+  init: FetchInit | undefined,
+): Promise<Response> {
+  const own: Record<string, unknown> = { dispatcher };
+  if (init !== undefined && init !== null) {
+    for (const key of initKeys) {
+      const value = (init as Record<string, unknown>)[key];
+      if (value !== undefined) own[key] = value;
+    }
+    const { hashKey, idempotent } = init;
+    if (hashKey !== undefined || idempotent !== undefined)
+      own['dispatcher'] = withCallOptions(dispatcher, { hashKey, idempotent });
+  }
+  return platform(input, own as RequestInit);
+}
+
+/** The platform makes the dispatch options itself, so what only we know of a call goes with its dispatcher. */
+function withCallOptions(
+  dispatcher: Dispatcher,
+  extra: { hashKey: string | undefined; idempotent: boolean | undefined },
+): Pick<Dispatcher, 'dispatch'> {
+  const { hashKey, idempotent } = extra;
+  const options = {
+    ...(hashKey === undefined ? {} : { hashKey }),
+    ...(idempotent === undefined ? {} : { idempotent }),
+  };
+  return { dispatch: (given, handler) => dispatcher.dispatch({ ...given, ...options }, handler) };
+}

@@ -1,0 +1,222 @@
+import type { Balancer } from '../core/balancer.ts';
+import type { Clock, Random } from '../core/clock.ts';
+import {
+  anything,
+  boolean,
+  type Check,
+  checkOptions,
+  duration,
+  func,
+  implementing,
+  integer,
+  number,
+  orFalse,
+  type Shape,
+  shape,
+  string,
+} from '../core/options.ts';
+import type { Resolver } from '../core/resolver.ts';
+import { checkPort } from '../core/target.ts';
+import type { Transport } from '../core/transport.ts';
+
+/** All in ms; `Infinity` means none. */
+export interface TimeoutOptions {
+  /** From the call until the final response headers, retries included; the body is not counted. @default 10_000 */
+  readonly total?: number;
+  /** One attempt, until its response headers. @default Infinity */
+  readonly attempt?: number;
+  /** One connection, TLS handshake included. @default 1_000 */
+  readonly connect?: number;
+  /** How long a call waits for the first set of endpoints. @default 5_000 */
+  readonly resolve?: number;
+  /** The longest pause between two pieces of a response body. @default 300_000 */
+  readonly idle?: number;
+}
+
+/** Retries of one service may add this much load, however many calls fail. */
+export interface BudgetOptions {
+  /** Retries per call, 0 to 1. @default 0.2 */
+  readonly ratio?: number;
+  /** Retries that are always allowed. @default 10 */
+  readonly minPerSecond?: number;
+  /** ms over which calls and retries are counted. @default 10_000 */
+  readonly window?: number;
+}
+
+export interface RetryOptions {
+  /** Attempts per call, the first included. What was provably not sent goes to another endpoint besides. @default 3 */
+  readonly attempts?: number;
+  /** Response statuses that are retried, for idempotent calls. @default [502, 503, 504] */
+  readonly statuses?: readonly number[];
+  /** Full jitter: uniform between 0 and `min` × (2ⁿ − 1), at most `max`, in ms. @default { min: 25, max: 250 } */
+  readonly backoff?: { readonly min?: number; readonly max?: number };
+  /** The longest `Retry-After` that is waited for, in ms; a longer one ends the retries. @default 10_000 */
+  readonly maxRetryAfter?: number;
+  /** How much of a streamed request body is kept so that it can be sent again, in bytes. @default 65_536 */
+  readonly bodyLimit?: number;
+  readonly budget?: BudgetOptions | false;
+}
+
+/** A second attempt at another endpoint while the first is still out. Idempotent calls only. */
+export interface HedgeOptions {
+  /** ms after which the second attempt starts. */
+  readonly delay: number;
+}
+
+/** When an endpoint's circuit opens, and for how long. */
+export interface EndpointCircuitOptions {
+  /** Failures in a row that open it. @default 5 */
+  readonly consecutive?: number;
+  /** Share of failures that opens it, 0 to 1. @default 0.85 */
+  readonly rate?: number;
+  /** Calls within `window` below which the share is not looked at. @default 50 */
+  readonly volume?: number;
+  /** ms. @default 10_000 */
+  readonly window?: number;
+  /** ms the first ejection lasts; the n-th in a row lasts n times as long, ±10 %. @default 5_000 */
+  readonly ejection?: number;
+  /** ms no ejection exceeds. @default 300_000 */
+  readonly maxEjection?: number;
+}
+
+/** Fails calls at once while the whole service fails. */
+export interface ServiceCircuitOptions {
+  /** Share of failed calls that opens it, 0 to 1. @default 0.5 */
+  readonly rate?: number;
+  /** Calls within `window` below which the share is not looked at. @default 20 */
+  readonly volume?: number;
+  /** ms. @default 10_000 */
+  readonly window?: number;
+  /** ms until a trial call is let through. @default 5_000 */
+  readonly reset?: number;
+}
+
+export interface PoolOptions {
+  /** Connections per endpoint. @default Infinity */
+  readonly connections?: number;
+  /** ms an idle connection is kept when the server gives no hint; with a hint, the hint less 2 s. @default 4_000 */
+  readonly keepAliveTimeout?: number;
+  /** ms after which a connection is replaced, ±10 % by endpoint. @default Infinity */
+  readonly maxConnectionAge?: number;
+  /** ms that calls in flight to a removed endpoint, or at `close()`, may take to finish. @default 30_000 */
+  readonly drainTimeout?: number;
+  /** Whether HTTP/2 is offered to TLS servers. @default false */
+  readonly allowH2?: boolean;
+}
+
+/** As for `tls.connect`. */
+export interface TlsOptions {
+  readonly ca?: string | Buffer | readonly (string | Buffer)[];
+  readonly cert?: string | Buffer | readonly (string | Buffer)[];
+  readonly key?: string | Buffer;
+  /** The name the certificate must carry, and SNI. @default the service's host */
+  readonly servername?: string;
+}
+
+export interface ServiceOptions {
+  /** @default auto(): the EndpointSlice watch in a cluster, with DNS behind it; DNS elsewhere */
+  readonly resolver?: Resolver;
+  /** One balancer serves one service. @default adaptive() */
+  readonly balancer?: Balancer;
+  /** Overrides the port of the URL: a number, or the name of a port. */
+  readonly port?: number | string;
+  readonly timeout?: TimeoutOptions;
+  readonly retry?: RetryOptions | false;
+  readonly hedge?: HedgeOptions | false;
+  readonly circuit?: {
+    readonly endpoint?: EndpointCircuitOptions | false;
+    /** @default false */
+    readonly service?: ServiceCircuitOptions | false;
+  };
+  /** Share of eligible endpoints under which health is ignored, 0 to 1; 0 never ignores it. @default 0.5 */
+  readonly panicThreshold?: number;
+  /** ms over which a new endpoint is ramped up to its full share; false for none. @default false */
+  readonly slowStart?: number | false;
+  readonly pool?: PoolOptions;
+  readonly tls?: TlsOptions;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Makes the dispatcher of one endpoint. @default an undici Pool pinned to the endpoint's address */
+  readonly transport?: Transport;
+}
+
+const share: Check = number(0, 1);
+
+/** A port as options take it: a number, or a name. */
+const port: Check = (value, name) => {
+  if (typeof value === 'string') return string(value, name);
+  if (typeof value !== 'number') throw new TypeError(`option ${name} must be a number or a port's name`);
+  checkPort(value, `option ${name}`);
+};
+
+const retry: Check = shape({
+  attempts: integer(1, 20),
+  statuses: (value, name) => {
+    if (!Array.isArray(value)) throw new TypeError(`option ${name} must be an array of statuses`);
+    for (const status of value) integer(400, 599)(status, name);
+  },
+  backoff: shape({ min: number(0), max: number(0) }),
+  maxRetryAfter: number(0),
+  bodyLimit: integer(0),
+  budget: orFalse(shape({ ratio: share, minPerSecond: number(0), window: number(1_000, 600_000) })),
+});
+
+const tlsMaterial: Check = (value, name) => {
+  const entries = Array.isArray(value) ? value : [value];
+  if (!entries.every((entry) => typeof entry === 'string' || Buffer.isBuffer(entry))) {
+    throw new TypeError(`option ${name} must be PEM text, a Buffer, or an array of these`);
+  }
+};
+
+export const serviceShape: Shape = {
+  resolver: implementing('a Resolver', 'watch'),
+  balancer: implementing('a Balancer', 'pick'),
+  port,
+  timeout: shape({
+    total: duration,
+    attempt: duration,
+    connect: duration,
+    resolve: duration,
+    idle: duration,
+  }),
+  retry: orFalse(retry),
+  hedge: orFalse(shape({ delay: duration })),
+  circuit: shape({
+    endpoint: orFalse(
+      shape({
+        consecutive: integer(1),
+        rate: share,
+        volume: integer(1),
+        window: number(1_000),
+        ejection: duration,
+        maxEjection: duration,
+      }),
+    ),
+    service: orFalse(shape({ rate: share, volume: integer(1), window: number(1_000), reset: duration })),
+  }),
+  panicThreshold: share,
+  slowStart: orFalse(duration),
+  pool: shape({
+    connections: number(1, Number.POSITIVE_INFINITY),
+    keepAliveTimeout: duration,
+    maxConnectionAge: duration,
+    drainTimeout: number(0, Number.POSITIVE_INFINITY),
+    allowH2: boolean,
+  }),
+  tls: shape({ ca: tlsMaterial, cert: tlsMaterial, key: tlsMaterial, servername: string }),
+  clock: implementing('a Clock', 'now', 'schedule'),
+  random: func,
+  transport: func,
+};
+
+/** Adds, for what takes many services, which of them are ours. */
+export const fleetShape: Shape = {
+  ...serviceShape,
+  services: anything,
+  match: func,
+  otherwise: implementing('a Dispatcher', 'dispatch'),
+};
+
+export function checkServiceOptions(factory: string, options: unknown): void {
+  checkOptions(factory, serviceShape, options);
+}

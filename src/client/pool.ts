@@ -1,0 +1,110 @@
+import type { Socket } from 'node:net';
+import { afterTwoTurns, type Clock, type Random } from '../core/clock.ts';
+import type { Endpoint } from '../core/endpoint.ts';
+import type { ServiceIdentity, Transport } from '../core/transport.ts';
+import { buildConnector, errors, Pool } from '../undici/index.ts';
+import type { PoolOptions, TlsOptions } from './options.ts';
+
+export interface PoolSettings extends PoolOptions {
+  readonly tls?: TlsOptions;
+  /** ms */
+  readonly connectTimeout: number;
+  /** ms */
+  readonly idleTimeout: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** undici's margin between the server's keep-alive hint and ours, in ms. */
+const hintMargin = 2_000;
+/** A connect timer later than this means that our own event loop was blocked. */
+const lateness = 50;
+
+/**
+ * The transport of production: one undici Pool per endpoint, whose origin is the service and whose connections go to
+ * the endpoint's address. So `Host`, SNI, the certificate check and tracing keep the service's name.
+ */
+export function poolTransport(settings: PoolSettings): Transport {
+  const { tls, connections, keepAliveTimeout = 4_000, allowH2 = false, maxConnectionAge, random } = settings;
+  const connectors = new Map<string, Connector>();
+
+  /** One connector per name, so that TLS sessions are shared by the endpoints of a service. */
+  const connectorOf = (service: ServiceIdentity): Connector => {
+    let connector = connectors.get(service.servername);
+    if (connector === undefined) {
+      // undici's own connect timeout is coarse below a second.
+      const { servername: _, ...material } = tls ?? {};
+      connector = buildConnector({ ...material, allowH2, timeout: 0 } as buildConnector.BuildOptions);
+      connectors.set(service.servername, connector);
+    }
+    return connector;
+  };
+
+  return (service, endpoint) => {
+    const age =
+      maxConnectionAge === undefined || maxConnectionAge === Number.POSITIVE_INFINITY
+        ? undefined
+        : maxConnectionAge * (0.9 + 0.2 * random());
+    return new Pool(service.origin, {
+      connect: pinned(connectorOf(service), service, endpoint, settings),
+      connections: connections === undefined || connections === Number.POSITIVE_INFINITY ? null : connections,
+      keepAliveTimeout,
+      keepAliveTimeoutThreshold: hintMargin,
+      // The deadline of the call covers the headers.
+      headersTimeout: 0,
+      bodyTimeout: settings.idleTimeout === Number.POSITIVE_INFINITY ? 0 : settings.idleTimeout,
+      allowH2,
+      ...(age === undefined ? {} : { clientTtl: age }),
+    });
+  };
+}
+
+type Connector = ReturnType<typeof buildConnector>;
+
+/** Connects to the endpoint whatever is asked for, as the service, within the connect timeout. */
+function pinned(
+  connector: Connector,
+  service: ServiceIdentity,
+  endpoint: Endpoint,
+  { clock, connectTimeout }: PoolSettings,
+): Connector {
+  const secure = service.protocol === 'https:';
+  const dial = (options: buildConnector.Options, callback: buildConnector.Callback): Socket | undefined => {
+    let cancel = (): void => {};
+    const socket = connector(
+      {
+        ...options,
+        hostname: endpoint.address,
+        port: String(endpoint.port),
+        // Never the Host header of a request: it may not choose whose certificate is good.
+        ...(secure ? { servername: service.servername } : { servername: undefined }),
+      } as buildConnector.Options,
+      (...result) => {
+        cancel();
+        callback(...(result as Parameters<buildConnector.Callback>));
+      },
+    ) as unknown as Socket | undefined;
+    if (connectTimeout === Number.POSITIVE_INFINITY) return socket;
+    const due = clock.now() + connectTimeout;
+    const expire = (): void => {
+      const { address, port } = endpoint;
+      socket?.destroy(
+        new errors.ConnectTimeoutError(
+          `connect timeout: ${address} port ${port} did not answer in ${connectTimeout} ms`,
+        ),
+      );
+    };
+    let cancelled = false;
+    const unschedule = clock.schedule(connectTimeout, () => {
+      // After a stall of our own the answer may have been here all along.
+      if (clock.now() - due <= lateness) expire();
+      else afterTwoTurns(() => cancelled || expire());
+    });
+    cancel = () => {
+      cancelled = true;
+      unschedule();
+    };
+    return socket;
+  };
+  return dial as unknown as Connector;
+}

@@ -1,0 +1,81 @@
+import type { ServiceOptions } from './options.ts';
+
+/** The options of a service with every default filled in, flat. Durations in ms. */
+export interface Settings {
+  readonly total: number;
+  readonly attempt: number;
+  readonly connect: number;
+  readonly resolve: number;
+  readonly idle: number;
+  /** 1 when retries are off. */
+  readonly attempts: number;
+  readonly retry: boolean;
+  readonly statuses: ReadonlySet<number>;
+  readonly backoffMin: number;
+  readonly backoffMax: number;
+  readonly maxRetryAfter: number;
+  readonly bodyLimit: number;
+  readonly budget: { readonly ratio: number; readonly minPerSecond: number; readonly window: number } | false;
+  /** ms, or Infinity for no hedging. */
+  readonly hedgeDelay: number;
+  readonly endpointCircuit:
+    | {
+        readonly consecutive: number;
+        readonly rate: number;
+        readonly volume: number;
+        readonly window: number;
+        readonly ejection: number;
+        readonly maxEjection: number;
+      }
+    | false;
+  readonly serviceCircuit:
+    | { readonly rate: number; readonly volume: number; readonly window: number; readonly reset: number }
+    | false;
+  readonly panicThreshold: number;
+  readonly slowStart: number;
+  readonly drainTimeout: number;
+}
+
+export function settingsOf(options: ServiceOptions): Settings {
+  const { timeout = {}, retry = {}, hedge = false, circuit = {}, pool = {} } = options;
+  const { endpoint = {}, service = false } = circuit;
+  const { budget = {} } = retry === false ? { budget: false as const } : retry;
+  const tries = retry === false ? {} : retry;
+  return {
+    total: timeout.total ?? 10_000,
+    attempt: timeout.attempt ?? Number.POSITIVE_INFINITY,
+    connect: timeout.connect ?? 1_000,
+    resolve: timeout.resolve ?? 5_000,
+    idle: timeout.idle ?? 300_000,
+    attempts: retry === false ? 1 : (tries.attempts ?? 3),
+    retry: retry !== false && (tries.attempts ?? 3) > 1,
+    statuses: new Set(tries.statuses ?? [502, 503, 504]),
+    backoffMin: tries.backoff?.min ?? 25,
+    backoffMax: tries.backoff?.max ?? 250,
+    maxRetryAfter: tries.maxRetryAfter ?? 10_000,
+    bodyLimit: tries.bodyLimit ?? 65_536,
+    budget: budget && {
+      ratio: budget.ratio ?? 0.2,
+      minPerSecond: budget.minPerSecond ?? 10,
+      window: budget.window ?? 10_000,
+    },
+    hedgeDelay: hedge === false ? Number.POSITIVE_INFINITY : hedge.delay,
+    endpointCircuit: endpoint && {
+      consecutive: endpoint.consecutive ?? 5,
+      rate: endpoint.rate ?? 0.85,
+      volume: endpoint.volume ?? 50,
+      window: endpoint.window ?? 10_000,
+      ejection: endpoint.ejection ?? 5_000,
+      maxEjection: endpoint.maxEjection ?? 300_000,
+    },
+    serviceCircuit: service && {
+      rate: service.rate ?? 0.5,
+      volume: service.volume ?? 20,
+      window: service.window ?? 10_000,
+      reset: service.reset ?? 5_000,
+    },
+    panicThreshold: options.panicThreshold ?? 0.5,
+    slowStart: options.slowStart || 0,
+    drainTimeout: pool.drainTimeout ?? 30_000,
+  };
+}
