@@ -17,4 +17,16 @@ export { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
 export { FakeResolver } from './fake-resolver.ts';
 export type { SuiteRunner } from './runner.ts';
 export { seeded } from './seeded.ts';
+export {
+  type Distribution,
+  type Happening,
+  type Policy,
+  type PolicyContext,
+  type PolicyResult,
+  type RunResult,
+  type Scenario,
+  type SimulateOptions,
+  type SimulationResult,
+  simulate,
+} from './simulate.ts';
 export { backend, endpoint, type FakeBackend } from './values.ts';
