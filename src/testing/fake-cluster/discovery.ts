@@ -15,12 +15,13 @@ export function discovery(path: string): Record<string, unknown> | undefined {
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion,
-    resources: kinds.map(({ plural, singular, namespaced, kind }) => ({
+    resources: kinds.map(({ plural, singular, namespaced, kind, shortNames }) => ({
       name: plural,
       singularName: singular,
       namespaced,
       kind,
       verbs,
+      ...(shortNames === undefined ? {} : { shortNames }),
     })),
   };
 }

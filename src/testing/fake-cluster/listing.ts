@@ -59,8 +59,15 @@ function decode(text: string): Token {
     // Said below.
   }
   throw badRequest(
-    'invalid continue token: continue key is not valid: invalid character looking for beginning of value',
+    `invalid continue token: continue key is not valid: invalid character ${quoted(text)} looking for beginning of value`,
   );
+}
+
+/** The first character of what a token decodes to, as Go quotes it. */
+function quoted(token: string): string {
+  const code = Buffer.from(token, 'base64url')[0] ?? 0;
+  const plain = code > 0x1f && code < 0x7f;
+  return plain ? `'${String.fromCharCode(code)}'` : `'\\u${code.toString(16).padStart(4, '0')}'`;
 }
 
 const keyOf = ({ metadata }: KubeObject): string => `${metadata.namespace ?? ''}/${metadata.name}`;

@@ -6,6 +6,7 @@ export interface Resource {
   readonly plural: string;
   readonly singular: string;
   readonly kind: string;
+  readonly shortNames?: readonly string[];
   readonly namespaced: boolean;
   /** How a bookmark of this kind looks beyond its metadata: Go writes the fields that have no `omitempty`. */
   readonly zero: Readonly<Record<string, unknown>>;
@@ -19,6 +20,7 @@ export const namespaces: Resource = {
   plural: 'namespaces',
   singular: 'namespace',
   kind: 'Namespace',
+  shortNames: ['ns'],
   namespaced: false,
   zero: { spec: {}, status: {} },
 };
@@ -29,6 +31,7 @@ export const services: Resource = {
   plural: 'services',
   singular: 'service',
   kind: 'Service',
+  shortNames: ['svc'],
   namespaced: true,
   zero: { spec: {}, status: { loadBalancer: {} } },
 };
@@ -39,6 +42,7 @@ export const endpoints: Resource = {
   plural: 'endpoints',
   singular: 'endpoints',
   kind: 'Endpoints',
+  shortNames: ['ep'],
   namespaced: true,
   zero: {},
   warning: '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"',

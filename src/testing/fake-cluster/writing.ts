@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Random } from '../../core/clock.ts';
+import { listObjects } from './listing.ts';
 import { generatedName, type KubeObject, timestamp, uid } from './objects.ts';
 import { jsonPatch, mergePatch } from './patch.ts';
 import type { ApiRequest } from './request.ts';
@@ -9,7 +10,6 @@ import {
   badRequest,
   conflict,
   deleted,
-  methodNotAllowed,
   notFound,
   typed,
   unsupportedMediaType,
@@ -19,6 +19,8 @@ import { validate } from './validation.ts';
 
 /** An object as callers write it, with its kind. */
 export type Manifest = Readonly<Record<string, unknown>>;
+
+const json = 'application/json';
 
 export interface Written {
   readonly status: number;
@@ -130,6 +132,7 @@ export class Writer {
   /** Serves a request that writes. */
   serve(request: ApiRequest, resource: Resource, type: string, body: unknown): Written {
     const { verb, namespace, name = '' } = request;
+    if ((verb === 'create' || verb === 'update') && type !== json) throw unsupportedMediaType(json);
     switch (verb) {
       case 'create':
         return { status: 201, body: typed(resource, this.create(resource, namespace, body as Manifest)) };
@@ -146,8 +149,15 @@ export class Writer {
           body: deleted(resource, name, this.delete(resource, namespace, name).metadata.uid),
         };
       default:
-        throw methodNotAllowed();
+        return { status: 200, body: this.#deleteMany(request, resource) };
     }
+  }
+
+  #deleteMany(request: ApiRequest, resource: Resource): Record<string, unknown> {
+    const list = listObjects(this.#store, request, resource);
+    for (const { metadata } of list['items'] as readonly KubeObject[])
+      this.delete(resource, metadata.namespace, metadata.name);
+    return list;
   }
 
   /** Checks that a manifest is of this kind and namespace. */
