@@ -1,11 +1,9 @@
-import { isIP } from 'node:net';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
-import { ResolveError } from '../core/errors.ts';
-import type { Resolver } from '../core/resolver.ts';
-import { checkHost } from '../core/target.ts';
-import { canonicalAddress } from './address.ts';
+import type { Resolver, Watch } from '../core/resolver.ts';
 import { Addresses } from './dns/addresses.ts';
-import { lastGood } from './dns/last-good.ts';
+import { expiredError } from './dns/describe.ts';
+import { hostKey, ownAddresses } from './dns/host.ts';
+import { lastGood, type Report } from './dns/last-good.ts';
 import { type DnsOptions, dnsSettings } from './dns/options.ts';
 import { Shared } from './dns/shared.ts';
 import { once } from './once.ts';
@@ -30,21 +28,21 @@ export type { DnsOptions } from './dns/options.ts';
 export function dns(options: DnsOptions = {}): Resolver {
   const settings = dnsSettings('dns', options);
   const { clock, random, minTtl, maxTtl, maxStale } = settings;
-  const hosts = new Shared<string>((host, report) => {
-    const addresses = new Addresses(host, settings, report.error);
-    return lastGood((signal) => addresses.find(signal), report, {
-      clock,
-      random,
-      minTtl,
-      maxTtl,
-      maxStale,
-      same: sameStrings,
-      expired: (cause) =>
-        new ResolveError(`${host} has not been resolved for ${maxStale} ms: its set is dropped`, host, {
-          cause,
-        }),
-    });
-  });
+  const shared = new Shared<string>();
+  const open =
+    (host: string) =>
+    (report: Report<string>): Watch => {
+      const addresses = new Addresses(host, settings, report.error);
+      return lastGood((signal) => addresses.find(signal), report, {
+        clock,
+        random,
+        minTtl,
+        maxTtl,
+        maxStale,
+        same: sameStrings,
+        expired: (cause) => expiredError(host, maxStale, cause),
+      });
+    };
 
   return {
     watch(target, listener) {
@@ -52,26 +50,13 @@ export function dns(options: DnsOptions = {}): Resolver {
       const toEndpoint = (address: string): Endpoint => ({ id: addressOf(address, port), address, port });
       const own = ownAddresses(target.host, settings.families);
       if (own !== undefined) return once(() => listener.onEndpoints(own.map(toEndpoint), { source: 'dns' }));
-      return hosts.watch(hostKey(target.host), {
+      const host = hostKey(target.host);
+      return shared.watch(host, open(host), {
         items: (addresses, ttl) => listener.onEndpoints(addresses.map(toEndpoint), { source: 'dns', ttl }),
         error: (error) => listener.onError(error),
       });
     },
   };
-}
-
-/** The addresses of hosts that need no DNS: IP addresses, and `localhost` (RFC 6761 §6.3). */
-function ownAddresses(host: string, families: readonly (4 | 6)[]): readonly string[] | undefined {
-  const bare = host.replace(/^\[|\]$/g, '');
-  if (isIP(bare) !== 0) return [canonicalAddress(bare)];
-  if (!/(?:^|\.)localhost\.?$/i.test(host)) return undefined;
-  return families.map((family) => (family === 4 ? '127.0.0.1' : '::1'));
-}
-
-/** The host as it is looked up: checked, in lower case; a trailing dot stays, since it means that no search is wanted. */
-function hostKey(host: string): string {
-  const name = checkHost(host);
-  return host.endsWith('.') ? `${name}.` : name;
 }
 
 function sameStrings(a: readonly string[], b: readonly string[]): boolean {

@@ -15,6 +15,7 @@ export type { VirtualIp } from './fake-cluster/virtual-ip.ts';
 export type { Manifest } from './fake-cluster/writing.ts';
 export { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
 export { FakeResolver } from './fake-resolver.ts';
+export { type ResolverSubject, resolverSuite } from './resolver-suite.ts';
 export type { SuiteRunner } from './runner.ts';
 export { seeded } from './seeded.ts';
 export {

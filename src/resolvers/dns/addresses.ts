@@ -58,16 +58,21 @@ export class Addresses {
   }
 
   /** One round of questions; never rejects. The items are sorted, each address once. */
-  async find(closing: AbortSignal): Promise<Finding<string>> {
+  find(closing: AbortSignal): Promise<Finding<string>> {
+    return withDeadline(this.#settings, closing, (signal) => this.findBefore(signal));
+  }
+
+  /** As `find`, with the deadline of somebody else's round. */
+  async findBefore(signal: AbortSignal): Promise<Finding<string>> {
     const { hosts, families, maxTtl, config } = this.#settings;
     if (hosts !== undefined) {
       const listed = hostsAddresses(hosts, this.#host, families);
       if (listed.length > 0) return { kind: 'found', items: listed.toSorted(), ttl: maxTtl };
     }
     this.#notes = [];
-    const finding = await withDeadline(this.#settings, closing, (signal) => this.#search(signal));
+    const finding = await this.#search(signal);
     if (finding.kind === 'failed') config.doubt();
-    if (!closing.aborted) this.#tellNotes();
+    this.#tellNotes();
     return finding;
   }
 

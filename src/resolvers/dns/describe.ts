@@ -25,6 +25,13 @@ export function resolveError(
   });
 }
 
+/** The error that goes with dropping a set that nothing has confirmed for `maxStale` ms. */
+export function expiredError(host: string, maxStale: number, cause: Error): ResolveError {
+  return new ResolveError(`${host} has not been resolved for ${maxStale} ms: its set is dropped`, host, {
+    cause,
+  });
+}
+
 function told(answer: Answer<unknown>): string {
   if (answer.kind === 'records') return `${answer.records.length} records`;
   if (answer.kind === 'none') return answer.code;

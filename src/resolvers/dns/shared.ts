@@ -1,3 +1,4 @@
+import { DiscoveryWarning } from '../../core/errors.ts';
 import type { Watch } from '../../core/resolver.ts';
 import type { Report } from './last-good.ts';
 
@@ -16,15 +17,11 @@ interface Source<T> {
  * since.
  */
 export class Shared<T> {
-  readonly #open: (key: string, report: Report<T>) => Watch;
   readonly #sources = new Map<string, Source<T>>();
 
-  constructor(open: (key: string, report: Report<T>) => Watch) {
-    this.#open = open;
-  }
-
-  watch(key: string, report: Report<T>): Watch {
-    const source = this.#sources.get(key) ?? this.#start(key);
+  /** `open` starts the source of this key where none runs yet. */
+  watch(key: string, open: (report: Report<T>) => Watch, report: Report<T>): Watch {
+    const source = this.#sources.get(key) ?? this.#start(key, open);
     source.users++;
     let closed: Promise<void> | undefined;
     queueMicrotask(() => {
@@ -44,16 +41,16 @@ export class Shared<T> {
     };
   }
 
-  #start(key: string): Source<T> {
+  #start(key: string, open: (report: Report<T>) => Watch): Source<T> {
     const reports = new Set<Report<T>>();
-    const watch = this.#open(key, {
+    const watch = open({
       items(items, ttl) {
         source.found = { items, ttl };
         source.error = undefined;
         for (const report of reports) report.items(items, ttl);
       },
       error(error) {
-        source.error = error;
+        if (!(error instanceof DiscoveryWarning)) source.error = error;
         for (const report of reports) report.error(error);
       },
     });

@@ -1,0 +1,73 @@
+import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
+import { oneOf, string } from '../core/options.ts';
+import type { Resolver, Watch } from '../core/resolver.ts';
+import { portNumber, type Target } from '../core/target.ts';
+import { expiredError } from './dns/describe.ts';
+import { hostKey, ownAddresses } from './dns/host.ts';
+import { lastGood, type Report } from './dns/last-good.ts';
+import { type DnsOptions, dnsSettings, dnsShape } from './dns/options.ts';
+import { Services } from './dns/services.ts';
+import { Shared } from './dns/shared.ts';
+import { dns } from './dns.ts';
+
+export interface DnsSrvOptions extends DnsOptions {
+  /** The port's name where the target has a number or none. @default 'http' or 'https', as the target's protocol */
+  readonly portName?: string;
+  /** @default 'tcp' */
+  readonly protocol?: 'tcp' | 'udp';
+}
+
+/**
+ * SRV records (RFC 2782), `_http._tcp.orders.shop`: ports and weights from the record. The lowest priority whose
+ * targets have addresses serves, so that higher ones are its backup. A host that starts with an underscore is the
+ * record's whole name. Where a target asks by number and there is no such record (in Kubernetes only ports with a
+ * name have one), its addresses are used at that number, with a `DiscoveryWarning`.
+ *
+ * All that is said of `dns()` holds here too. Node does not tell the TTL of SRV records, nor the addresses that
+ * servers send along with them: rounds follow the TTL of the targets' addresses, which are looked up eight at a
+ * time, or with one question for a Kubernetes Service whose records are all alike.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong; from `watch` for a host that cannot be a name.
+ */
+export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
+  const shape = { ...dnsShape, portName: string, protocol: oneOf('tcp', 'udp') };
+  const settings = dnsSettings('dnsSrv', options, shape);
+  const { portName, protocol = 'tcp', ...rest } = options;
+  const { clock, random, minTtl, maxTtl, maxStale, families } = settings;
+  const plain = dns(rest);
+  const shared = new Shared<Endpoint>();
+  const open =
+    (name: string, target: Target) =>
+    (report: Report<Endpoint>): Watch => {
+      const services = new Services(name, plainTarget(target), settings, report.error);
+      return lastGood((signal) => services.find(signal), report, {
+        clock,
+        random,
+        minTtl,
+        maxTtl,
+        maxStale,
+        same: sameEndpoints,
+        expired: (cause) => expiredError(name, maxStale, cause),
+      });
+    };
+
+  return {
+    watch(target, listener) {
+      if (ownAddresses(target.host, families) !== undefined) return plain.watch(target, listener);
+      const host = hostKey(target.host);
+      const port =
+        typeof target.port === 'string' ? target.port : (portName ?? target.protocol.replace(':', ''));
+      const name = host.startsWith('_') ? host : `_${port}._${protocol}.${host}`;
+      return shared.watch(`${name} ${target.port}`, open(name, { ...target, host }), {
+        items: (endpoints, ttl) => listener.onEndpoints(endpoints, { source: 'dns-srv', ttl }),
+        error: (error) => listener.onError(error),
+      });
+    },
+  };
+}
+
+/** Whom to ask by address where there is no SRV record: nobody, when the port is a name. */
+function plainTarget(target: Target): { readonly host: string; readonly port: number } | undefined {
+  if (typeof target.port === 'string' || target.host.startsWith('_')) return undefined;
+  return { host: target.host, port: portNumber(target) };
+}

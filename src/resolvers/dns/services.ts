@@ -1,0 +1,136 @@
+import type { SrvRecord } from 'node:dns';
+import { addressOf, type Endpoint } from '../../core/endpoint.ts';
+import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
+import { Addresses } from './addresses.ts';
+import { type Answer, ask } from './ask.ts';
+import { withDeadline } from './deadline.ts';
+import { type Asked, resolveError } from './describe.ts';
+import type { Finding } from './last-good.ts';
+import type { DnsSettings } from './options.ts';
+import { searchNames } from './search.ts';
+import { isOneService, srvEndpoints, usableRecords } from './srv.ts';
+import { Targets } from './targets.ts';
+
+/** The endpoints behind one SRV name, such as `_http._tcp.orders.shop`. */
+export class Services {
+  readonly #name: string;
+  readonly #settings: DnsSettings;
+  readonly #warn: (warning: DiscoveryWarning) => void;
+  readonly #targets: Targets;
+  readonly #plain: { readonly addresses: Addresses; readonly port: number } | undefined;
+  /** The addresses of the Service as a whole. */
+  #service: Addresses | undefined;
+  #pinned: string | undefined;
+  #warned = '';
+
+  /** `plain`: the host and port to look up by address where there is no SRV record at all. */
+  constructor(
+    name: string,
+    plain: { readonly host: string; readonly port: number } | undefined,
+    settings: DnsSettings,
+    warn: (warning: DiscoveryWarning) => void,
+  ) {
+    this.#name = name;
+    this.#settings = settings;
+    this.#warn = warn;
+    this.#targets = new Targets(settings, warn);
+    this.#plain = plain && { addresses: new Addresses(plain.host, settings, warn), port: plain.port };
+  }
+
+  /** One round of questions; never rejects. */
+  find(closing: AbortSignal): Promise<Finding<Endpoint>> {
+    return withDeadline(this.#settings, closing, (signal) => this.#round(signal));
+  }
+
+  async #round(signal: AbortSignal): Promise<Finding<Endpoint>> {
+    const { config, clock } = this.#settings;
+    const rules = config.at(clock.now());
+    const { servers } = rules;
+    const onAnswered = (server: string): void => config.prefer(server);
+    const names = this.#pinned === undefined ? searchNames(this.#name, rules) : [this.#pinned];
+    const asked: Asked[] = [];
+    for (const name of names) {
+      const answer: Answer<SrvRecord> = await ask(name, 'SRV', { servers, clock, signal, onAnswered });
+      asked.push({ name, answers: [{ type: 'SRV', answer }] });
+      if (answer.kind === 'records') {
+        this.#pinned = name;
+        const usable = usableRecords(answer.records);
+        if (usable.length > 0) return this.#endpoints(usable, serviceOf(name), signal);
+      }
+      if (answer.kind !== 'none') break;
+    }
+    return this.#without(asked, servers, signal);
+  }
+
+  async #endpoints(
+    records: readonly SrvRecord[],
+    service: string,
+    signal: AbortSignal,
+  ): Promise<Finding<Endpoint>> {
+    const names = [...new Set(records.map(({ name }) => name))];
+    if (isOneService(records, service)) {
+      this.#service ??= new Addresses(`${service}.`, this.#settings, this.#warn);
+      const finding = await this.#service.findBefore(signal);
+      if (finding.kind !== 'found') return finding;
+      // A pod without this port has an address too, but no record.
+      const complete = finding.items.length === names.length || names[0] === service;
+      if (complete) return { ...finding, items: atPort(finding.items, records[0]?.port as number) };
+    }
+    const { addressesOf, ttl, errors } = await this.#targets.find(names, signal);
+    const items = srvEndpoints(records, addressesOf);
+    const [error] = errors;
+    if (items.length > 0) {
+      this.#tell(
+        error === undefined ? '' : `${errors.length} of ${names.length} SRV targets: ${error.message}`,
+      );
+      return { kind: 'found', items, ttl };
+    }
+    if (error !== undefined) return { kind: 'failed', error };
+    const message = `${this.#name} has no addresses: none of its ${names.length} SRV targets has one, e.g. ${names[0]}`;
+    return { kind: 'none', exists: true, error: new ResolveError(message, this.#name) };
+  }
+
+  /** No usable record: a failure, nothing there, or a port without a name. */
+  async #without(
+    asked: readonly Asked[],
+    servers: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Finding<Endpoint>> {
+    const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
+    if (answers.some(({ kind }) => kind === 'failed')) {
+      this.#settings.config.doubt();
+      return { kind: 'failed', error: resolveError(this.#name, 'cannot be resolved now', asked, servers) };
+    }
+    const exists =
+      this.#pinned !== undefined ||
+      answers.some((answer) => answer.kind === 'none' && answer.code === 'ENODATA');
+    const hint = '; only ports with a name have SRV records';
+    const outcome = exists ? 'has no addresses' : 'does not exist';
+    const error = resolveError(this.#name, outcome, asked, servers, hint);
+    // Records that were there once will be there again: no other port takes their place.
+    if (this.#plain === undefined || this.#pinned !== undefined) return { kind: 'none', exists, error };
+
+    const finding = await this.#plain.addresses.findBefore(signal);
+    const { port } = this.#plain;
+    if (finding.kind !== 'found') {
+      const both = `${error.message}; ${finding.error.message}`;
+      return { ...finding, error: new ResolveError(both, this.#name, { cause: finding.error.cause }) };
+    }
+    this.#tell(`${error.message}; port ${port} is used instead`);
+    return { ...finding, items: atPort(finding.items, port) };
+  }
+
+  #tell(message: string): void {
+    if (message !== '' && message !== this.#warned) this.#warn(new DiscoveryWarning(message));
+    this.#warned = message;
+  }
+}
+
+function atPort(addresses: readonly string[], port: number): readonly Endpoint[] {
+  return addresses.map((address) => ({ id: addressOf(address, port), address, port }));
+}
+
+/** `orders.shop.svc.cluster.local` of `_http._tcp.orders.shop.svc.cluster.local.` */
+function serviceOf(name: string): string {
+  return name.toLowerCase().slice(0, -1).split('.').slice(2).join('.');
+}

@@ -1,0 +1,198 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import dnsPacket, { type Answer, type Packet } from 'dns-packet';
+
+export interface Asked {
+  readonly name: string;
+  readonly type: string;
+  readonly over: 'udp' | 'tcp';
+}
+
+/** What to answer: records, or a name for what else happens. `none` is NODATA. */
+export type Reply =
+  | readonly Answer[]
+  | 'none'
+  | 'NXDOMAIN'
+  | 'SERVFAIL'
+  | 'REFUSED'
+  | 'NOTIMP'
+  | 'FORMERR'
+  | 'garbage'
+  | 'drop';
+
+type Script = Reply | ((asked: Asked) => Reply);
+
+const rcodes: Readonly<Record<string, number>> = {
+  FORMERR: 1,
+  SERVFAIL: 2,
+  NXDOMAIN: 3,
+  NOTIMP: 4,
+  REFUSED: 5,
+};
+
+/** What a server may send over UDP to a client without EDNS (RFC 1035 §4.2.1). */
+const mostUdpBytes = 512;
+
+/** A nameserver on loopback, over UDP and TCP, that answers as told and remembers what it was asked. */
+export class DnsServer {
+  readonly #udp: UdpSocket;
+  readonly #tcp: Server;
+  readonly #connections = new Set<Socket>();
+  readonly #scripts = new Map<string, Script>();
+  readonly asked: Asked[] = [];
+  /** How TCP behaves; over UDP large answers are truncated all the same. */
+  tcp: 'open' | 'silent' | 'reset' = 'open';
+  readonly port: number;
+
+  private constructor(udp: UdpSocket, tcp: Server, port: number) {
+    this.#udp = udp;
+    this.#tcp = tcp;
+    this.port = port;
+    udp.on('message', (message, from) => {
+      const response = this.#respond(message, 'udp');
+      if (response !== undefined) udp.send(response, from.port, from.address);
+    });
+    tcp.on('connection', (socket) => this.#serve(socket));
+  }
+
+  static async start(port = 0): Promise<DnsServer> {
+    for (let tries = 0; ; tries++) {
+      const tcp = createServer();
+      tcp.listen(port, '127.0.0.1');
+      await once(tcp, 'listening');
+      const { port: taken } = tcp.address() as { port: number };
+      const udp = createSocket('udp4');
+      try {
+        udp.bind(taken, '127.0.0.1');
+        await once(udp, 'listening');
+        return new DnsServer(udp, tcp, taken);
+      } catch (error) {
+        tcp.close();
+        if (tries > 20) throw error;
+      }
+    }
+  }
+
+  /** As `servers` takes it. */
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** What to answer for this name and type from now on. A name with any script exists: its other types are NODATA. */
+  on(name: string, type: 'A' | 'AAAA' | 'SRV' | 'ANY', script: Script): void {
+    this.#scripts.set(`${name.toLowerCase()} ${type}`, script);
+  }
+
+  /** Addresses of a name, both families at once. */
+  addresses(name: string, addresses: readonly string[], ttl = 30): void {
+    const records = (type: 'A' | 'AAAA', own: readonly string[]): Reply =>
+      own.length === 0 ? 'none' : own.map((data) => ({ name, type, ttl, data }));
+    this.on(
+      name,
+      'A',
+      records(
+        'A',
+        addresses.filter((address) => !address.includes(':')),
+      ),
+    );
+    this.on(
+      name,
+      'AAAA',
+      records(
+        'AAAA',
+        addresses.filter((address) => address.includes(':')),
+      ),
+    );
+  }
+
+  srv(
+    name: string,
+    records: readonly { target: string; port: number; priority?: number; weight?: number }[],
+  ): void {
+    this.on(
+      name,
+      'SRV',
+      records.map(({ target, port, priority = 0, weight = 100 }) => ({
+        name,
+        type: 'SRV',
+        ttl: 30,
+        data: { target, port, priority, weight },
+      })),
+    );
+  }
+
+  /** Every type of this name. */
+  fail(name: string, reply: Reply): void {
+    for (const type of ['A', 'AAAA', 'SRV'] as const) this.on(name, type, reply);
+  }
+
+  /** How often a type was asked, of one name or of any. */
+  count(type: string, name?: string): number {
+    return this.asked.filter((one) => one.type === type && (name === undefined || one.name === name)).length;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#connections) socket.destroy();
+    this.#udp.close();
+    this.#tcp.close();
+    await Promise.all([once(this.#udp, 'close'), once(this.#tcp, 'close')]);
+  }
+
+  #serve(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.on('close', () => this.#connections.delete(socket));
+    socket.on('error', () => {});
+    if (this.tcp === 'reset') return void socket.resetAndDestroy();
+    let received = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      while (received.length >= 2 && received.length >= 2 + received.readUInt16BE(0)) {
+        const length = 2 + received.readUInt16BE(0);
+        const response =
+          this.tcp === 'silent' ? undefined : this.#respond(received.subarray(2, length), 'tcp');
+        received = received.subarray(length);
+        if (response === undefined) continue;
+        const prefix = Buffer.alloc(2);
+        prefix.writeUInt16BE(response.length);
+        socket.write(Buffer.concat([prefix, response]));
+      }
+    });
+  }
+
+  #respond(message: Buffer, over: 'udp' | 'tcp'): Buffer | undefined {
+    const query = dnsPacket.decode(message);
+    const [question] = query.questions ?? [];
+    if (question === undefined) return undefined;
+    const asked: Asked = { name: question.name.toLowerCase(), type: question.type, over };
+    this.asked.push(asked);
+    const reply = this.#reply(asked);
+    if (reply === 'drop') return undefined;
+    if (reply === 'garbage') return Buffer.concat([message.subarray(0, 2), Buffer.from([0xff, 0xff, 0xff])]);
+    const rcode = typeof reply === 'string' ? (rcodes[reply] ?? 0) : 0;
+    const response: Packet = {
+      type: 'response',
+      id: query.id ?? 0,
+      flags: dnsPacket.AUTHORITATIVE_ANSWER | dnsPacket.RECURSION_DESIRED | rcode,
+      questions: [question],
+      answers: typeof reply === 'string' ? [] : [...reply],
+    };
+    const bytes = dnsPacket.encode(response);
+    if (over === 'tcp' || bytes.length <= mostUdpBytes) return bytes;
+    return dnsPacket.encode({
+      ...response,
+      flags: (response.flags ?? 0) | dnsPacket.TRUNCATED_RESPONSE,
+      answers: (response.answers ?? []).slice(0, 10),
+    });
+  }
+
+  #reply(asked: Asked): Reply {
+    const script =
+      this.#scripts.get(`${asked.name} ${asked.type}`) ??
+      this.#scripts.get(`${asked.name} ANY`) ??
+      this.#scripts.get('* ANY');
+    if (script !== undefined) return typeof script === 'function' ? script(asked) : script;
+    const exists = [...this.#scripts.keys()].some((key) => key.startsWith(`${asked.name} `));
+    return exists ? 'none' : 'NXDOMAIN';
+  }
+}

@@ -1,0 +1,96 @@
+import type { Cancel } from '../../../src/core/clock.ts';
+import type { Endpoint } from '../../../src/core/endpoint.ts';
+import { DiscoveryWarning } from '../../../src/core/errors.ts';
+import type { Resolver, SetInfo, Watch } from '../../../src/core/resolver.ts';
+import type { Target } from '../../../src/core/target.ts';
+import { FakeClock } from '../../../src/testing/fake-clock.ts';
+
+/** Turns of the event loop until `holds`; fails after some seconds of real time, with `what` did not come. */
+export async function until(holds: () => boolean, what = 'what was waited for'): Promise<void> {
+  const end = performance.now() + 8_000;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`${what} did not happen`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** A watch and all it has said. */
+export interface Watching {
+  readonly watch: Watch;
+  /** Each set reported, as `address:port` in order. */
+  readonly sets: (readonly string[])[];
+  readonly endpoints: (readonly Endpoint[])[];
+  readonly infos: (SetInfo | undefined)[];
+  readonly errors: Error[];
+  readonly warnings: DiscoveryWarning[];
+  /** Waits for set number `n`, counted from 1. */
+  set(n: number): Promise<readonly string[]>;
+  /** Waits for error number `n`, counted from 1. */
+  error(n: number): Promise<Error>;
+}
+
+export function watching(resolver: Resolver, target: Partial<Target> = {}): Watching {
+  const sets: (readonly string[])[] = [];
+  const endpoints: (readonly Endpoint[])[] = [];
+  const infos: (SetInfo | undefined)[] = [];
+  const errors: Error[] = [];
+  const warnings: DiscoveryWarning[] = [];
+  const watch = resolver.watch(
+    { protocol: 'http:', host: 'orders.shop', port: 8080, ...target },
+    {
+      onEndpoints(set, info) {
+        sets.push(set.map(({ id }) => id));
+        endpoints.push(set);
+        infos.push(info);
+      },
+      onError(error) {
+        if (error instanceof DiscoveryWarning) warnings.push(error);
+        else errors.push(error);
+      },
+    },
+  );
+  return {
+    watch,
+    sets,
+    endpoints,
+    infos,
+    errors,
+    warnings,
+    async set(n) {
+      await until(() => sets.length >= n, `set ${n} (errors: ${errors.map(String).join('; ') || 'none'})`);
+      return sets[n - 1] as readonly string[];
+    },
+    async error(n) {
+      await until(() => errors.length >= n, `error ${n} (sets: ${JSON.stringify(sets)})`);
+      return errors[n - 1] as Error;
+    },
+  };
+}
+
+/** Timers of a round in flight: its deadline, and the patience with each nameserver. */
+const withinRound = new Set([2_000, 400]);
+
+/** A fake clock that knows when a round of questions, which takes real time on loopback, has ended. */
+export class RoundClock extends FakeClock {
+  /** Rounds that have ended. */
+  rounds = 0;
+
+  override schedule(delay: number, callback: () => void): Cancel {
+    if (!withinRound.has(delay)) this.rounds++;
+    return super.schedule(delay, callback);
+  }
+
+  /** Waits for the first `n` rounds to have ended. */
+  async ended(n: number): Promise<void> {
+    await until(() => this.rounds >= n, `the end of round ${n}`);
+  }
+
+  /** Moves on to the next round, waits for it to end, and returns how many ms it was away. */
+  async round(): Promise<number> {
+    const { rounds, next } = this;
+    if (next === undefined) throw new Error('no round is due');
+    await this.advance(next);
+    await this.ended(rounds + 1);
+    return next;
+  }
+}
