@@ -10,6 +10,8 @@ export interface Resource {
   readonly namespaced: boolean;
   /** How a bookmark of this kind looks beyond its metadata: Go writes the fields that have no `omitempty`. */
   readonly zero: Readonly<Record<string, unknown>>;
+  /** Whether its objects count their changes. */
+  readonly generations?: true;
   /** Sent as a `Warning` header with every answer. */
   readonly warning?: string;
 }
@@ -55,6 +57,7 @@ export const endpointSlices: Resource = {
   singular: 'endpointslice',
   kind: 'EndpointSlice',
   namespaced: true,
+  generations: true,
   zero: { addressType: '', endpoints: null, ports: null },
 };
 

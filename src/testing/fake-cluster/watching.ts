@@ -78,9 +78,10 @@ export async function serveWatch(
   };
   const forward = (event: StoreEvent): void => {
     if (event.resource !== resource || event.revision <= known) return;
-    known = event.revision;
     const type = typeFor(event, matches);
-    if (type !== undefined) stream.send({ type, object: typed(resource, event.object) });
+    if (type === undefined) return;
+    known = event.revision;
+    stream.send({ type, object: typed(resource, event.object) });
   };
 
   if (fromState) {

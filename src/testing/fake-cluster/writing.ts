@@ -59,7 +59,7 @@ export class Writer {
         ...(home === undefined ? {} : { namespace: home }),
         ...more,
         uid: uid(this.#random),
-        generation: 1,
+        ...(resource.generations ? { generation: 1 } : {}),
         creationTimestamp: timestamp(),
       },
       ...fields,
@@ -80,7 +80,8 @@ export class Writer {
     const expected = metadata.resourceVersion ?? '';
     if (expected !== '' && expected !== current.metadata.resourceVersion) throw conflict(resource, name);
     const { uid: own, creationTimestamp, resourceVersion, generation = 1 } = current.metadata;
-    const kept = { uid: own, creationTimestamp, resourceVersion, generation };
+    const numbered = (count: number): object => (resource.generations ? { generation: count } : {});
+    const kept = { uid: own, creationTimestamp, resourceVersion, ...numbered(generation) };
     const object = this.#admit(resource, {
       metadata: { ...metadata, ...kept } as KubeObject['metadata'],
       ...fields,
@@ -89,7 +90,7 @@ export class Writer {
     validate(resource, object);
     return this.#store.put(resource, {
       ...object,
-      metadata: { ...object.metadata, generation: generation + 1 },
+      metadata: { ...object.metadata, ...numbered(generation + 1) },
     });
   }
 
