@@ -15,6 +15,7 @@ export type { VirtualIp } from './fake-cluster/virtual-ip.ts';
 export type { Manifest } from './fake-cluster/writing.ts';
 export { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
 export { FakeResolver } from './fake-resolver.ts';
+export { type FakeReply, type FakeRequest, type FakeServer, FakeTransport } from './fake-transport.ts';
 export { type ResolverSubject, resolverSuite } from './resolver-suite.ts';
 export type { SuiteRunner } from './runner.ts';
 export { seeded } from './seeded.ts';
@@ -30,4 +31,5 @@ export {
   type SimulationResult,
   simulate,
 } from './simulate.ts';
+export { transportSuite } from './transport-suite.ts';
 export { backend, endpoint, type FakeBackend } from './values.ts';
