@@ -53,10 +53,17 @@ export type { Outcome, Release } from './core/outcome.ts';
 export type { Resolver, ResolverListener, SetInfo, Watch } from './core/resolver.ts';
 export type { Target } from './core/target.ts';
 export type { ServiceIdentity, Transport } from './core/transport.ts';
+export { type AutoOptions, auto } from './resolvers/auto.ts';
 export { type DnsOptions, dns } from './resolvers/dns.ts';
 export { type DnsSrvOptions, dnsSrv } from './resolvers/dns-srv.ts';
 export type { EndpointEntry } from './resolvers/entries.ts';
 export { env } from './resolvers/env.ts';
 export { fallback } from './resolvers/fallback.ts';
 export { fixed } from './resolvers/fixed.ts';
+export {
+  type KubernetesOptions,
+  kubernetes,
+  WatchError,
+  type WatchErrorCode,
+} from './resolvers/kubernetes.ts';
 export { type Lookup, type PollingOptions, polling } from './resolvers/polling.ts';

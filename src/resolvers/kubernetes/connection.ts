@@ -1,0 +1,119 @@
+import type { EventEmitter } from 'node:events';
+import type { Dispatcher } from 'undici';
+import { afterTwoTurns, type Cancel, systemClock } from '../../core/clock.ts';
+import { buildConnector, Client, Pool, ProxyAgent, Socks5ProxyAgent } from '../../undici/index.ts';
+import type { Credentials } from './credentials.ts';
+
+/** ms to connect, TLS included. */
+const connectTimeout = 5_000;
+/** ms between HTTP/2 PINGs. client-go sends its first after 30 s of silence. */
+const pingInterval = 7_000;
+/** ms without a PING's answer after which the peer counts as dead: two lost, and the third due. */
+const pingPatience = 20_000;
+/** ms between looks at the answers. */
+const pingCheck = 3_000;
+/** ms of TCP idleness before the kernel probes a silent peer; it gives up after ten probes, one a second. */
+const keepAliveDelay = 10_000;
+/** ms an idle connection is kept; API servers close theirs after 90 s. */
+const idleTimeout = 60_000;
+
+/** What a connection tells about itself. */
+export interface ConnectionListener {
+  /** The server asks to go elsewhere: running streams may end soon, new ones get a new connection. */
+  onGoaway(): void;
+}
+
+/** A dispatcher to one API server whose sockets never keep the process alive and whose dead peers are noticed. */
+export class Connection {
+  readonly dispatcher: Dispatcher;
+  readonly #answered = new Map<Client, number>();
+  #multiplexed = false;
+  #cancelCheck: Cancel | undefined;
+
+  constructor(credentials: Credentials, listener: ConnectionListener) {
+    const { proxy, tls, server } = credentials;
+    if (proxy?.startsWith('socks')) {
+      this.dispatcher = new Socks5ProxyAgent(proxy, { requestTls: tls });
+    } else if (proxy !== undefined) {
+      this.dispatcher = new ProxyAgent({ uri: proxy, requestTls: tls });
+    } else {
+      this.dispatcher = new Pool(new URL(server).origin, {
+        connect: this.#connector(tls),
+        allowH2: true,
+        h2Options: { pingInterval },
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        keepAliveTimeout: idleTimeout,
+        factory: (origin, options) => this.#client(origin, options),
+      });
+    }
+    this.dispatcher.on('disconnect', (_origin, _targets, error) => {
+      if (error?.message.includes('GOAWAY')) listener.onGoaway();
+    });
+  }
+
+  /** Whether streams share one connection (HTTP/2), whose PINGs tell a dead peer from a quiet one. */
+  get multiplexed(): boolean {
+    return this.#multiplexed;
+  }
+
+  /** Lets running exchanges end. */
+  async close(): Promise<void> {
+    await this.dispatcher.close();
+    this.#cancelCheck?.();
+  }
+
+  async destroy(): Promise<void> {
+    this.#cancelCheck?.();
+    await this.dispatcher.destroy();
+    this.#cancelCheck?.();
+  }
+
+  #connector(tls: Credentials['tls']): ReturnType<typeof buildConnector> {
+    const connect = buildConnector({
+      ...tls,
+      allowH2: true,
+      preferH2: true,
+      timeout: connectTimeout,
+      keepAliveInitialDelay: keepAliveDelay,
+    });
+    return (options, callback) => {
+      connect(options, (...[error, socket]) => {
+        if (error !== null) return callback(error, null);
+        this.#multiplexed = 'alpnProtocol' in socket && socket.alpnProtocol === 'h2';
+        // undici holds the process while a request runs, and a watch runs for ever.
+        socket.unref();
+        socket.ref = () => socket;
+        callback(null, socket);
+      });
+    };
+  }
+
+  #client(origin: URL, options: object): Client {
+    const client = new Client(origin, options);
+    client.on('connect', () => {
+      if (!this.#multiplexed) return;
+      this.#answered.set(client, systemClock.now());
+      this.#cancelCheck ??= systemClock.schedule(pingCheck, () => this.#check());
+    });
+    client.on('disconnect', () => this.#answered.delete(client));
+    (client as EventEmitter).on('ping', () => {
+      if (this.#answered.has(client)) this.#answered.set(client, systemClock.now());
+    });
+    return client;
+  }
+
+  #check(): void {
+    // After a stall of ours the answers may wait unread: they get their turn first.
+    afterTwoTurns(() => {
+      this.#cancelCheck = undefined;
+      const now = systemClock.now();
+      for (const [client, answered] of this.#answered) {
+        if (now - answered <= pingPatience) continue;
+        this.#answered.delete(client);
+        void client.destroy(new Error(`no answer to HTTP/2 PING for ${pingPatience / 1000} s`));
+      }
+      if (this.#answered.size > 0) this.#cancelCheck = systemClock.schedule(pingCheck, () => this.#check());
+    });
+  }
+}

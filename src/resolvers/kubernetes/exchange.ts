@@ -1,0 +1,224 @@
+import type { Dispatcher } from 'undici';
+import { WatchError } from './errors.ts';
+
+/** Bytes of an error's body that are read: a Status object has a few hundred. */
+const errorBodyLimit = 16_384;
+/** ms a server may ask to wait. */
+const retryAfterLimit = 30_000;
+
+/** Hears what comes of a request; after `onEnd` or `onError` nothing more. */
+export interface Reply {
+  /** 200: the body follows. */
+  onHead(): void;
+  onData(chunk: Buffer): void;
+  /** The body came to its proper end. */
+  onEnd(): void;
+  /** Any other status, and whatever else went wrong. */
+  onError(error: WatchError): void;
+}
+
+/** One GET, as undici's handler. */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly #reply: Reply;
+  readonly #again: (status: number) => boolean;
+  #server = '';
+  #certificateEnd: Date | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #done = false;
+  #status = 0;
+  #headers: Record<string, string | string[] | undefined> = {};
+  #errorBody: Buffer[] = [];
+  #errorBytes = 0;
+  #repeating = false;
+  #paused = false;
+  /** Times sent. */
+  attempts = 0;
+
+  /** `again` may send the request anew for a status, and says whether it does. */
+  constructor(reply: Reply, again: (status: number) => boolean) {
+    this.#reply = reply;
+    this.#again = again;
+  }
+
+  /** To be called right before each dispatch. */
+  start(server: string, certificateEnd: Date | undefined): void {
+    this.attempts++;
+    this.#server = server;
+    this.#certificateEnd = certificateEnd;
+    this.#repeating = false;
+    this.#errorBody = [];
+    this.#errorBytes = 0;
+  }
+
+  /** Ends the exchange without a word. */
+  abort(): void {
+    this.#done = true;
+    this.#controller?.abort(new Error('no longer wanted'));
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#controller?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#controller?.resume();
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  fail(error: WatchError): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#reply.onError(error);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#done) controller.abort(new Error('no longer wanted'));
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200 || this.#done) return;
+    this.#status = status;
+    this.#headers = headers;
+    const type = String(headers['content-type'] ?? 'application/json');
+    if (status === 200 && type.includes('json')) this.#reply.onHead();
+    else if (status === 200) {
+      this.fail(
+        new WatchError(
+          `${this.#server} answers with ${type.split(';', 1)[0]} where the Kubernetes API speaks JSON: is it the address of an API server?`,
+          'STEERSMAN_ERR_API',
+          { status },
+        ),
+      );
+      this.#controller?.abort(new Error('not JSON'));
+    }
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#done) return;
+    if (this.#status === 200) {
+      this.#reply.onData(chunk);
+      return;
+    }
+    this.#errorBytes += chunk.length;
+    if (this.#errorBytes <= errorBodyLimit) this.#errorBody.push(chunk);
+    else this.#refused();
+  }
+
+  onResponseEnd(): void {
+    if (this.#done) return;
+    if (this.#status !== 200) {
+      this.#refused();
+      return;
+    }
+    this.#done = true;
+    this.#reply.onEnd();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#done || this.#repeating) return;
+    if (this.#status !== 0 && this.#status !== 200) this.#refused();
+    else this.fail(unreachable(this.#server, error));
+  }
+
+  #refused(): void {
+    if (this.#again(this.#status)) {
+      this.#repeating = true;
+      this.#status = 0;
+      return;
+    }
+    const text = Buffer.concat(this.#errorBody).toString('utf8');
+    this.fail(refusal(this.#server, this.#status, text, this.#headers, this.#certificateEnd));
+    this.#controller?.abort(new Error('refused'));
+  }
+}
+
+/** What a Status object says; the text itself where the body is none. */
+function statusMessage(text: string): { message: string; reason?: unknown } {
+  try {
+    const status = JSON.parse(text) as { message?: unknown; reason?: unknown };
+    if (typeof status.message === 'string')
+      return { message: status.message.slice(0, 500), reason: status.reason };
+  } catch {
+    // Proxies and rate limits answer in plain text or HTML.
+  }
+  return {
+    message: text
+      .replace(/<[^>]*>/g, ' ')
+      .replace(/\s+/g, ' ')
+      .trim()
+      .slice(0, 200),
+  };
+}
+
+function refusal(
+  server: string,
+  status: number,
+  text: string,
+  headers: Record<string, string | string[] | undefined>,
+  certificateEnd: Date | undefined,
+): WatchError {
+  const { message } = statusMessage(text);
+  const retryAfter = retryAfterOf(headers['retry-after']);
+  if (status === 401) {
+    const expired = certificateEnd !== undefined && certificateEnd < new Date();
+    return new WatchError(
+      `the API server ${server} does not accept our credentials (401): ${
+        expired
+          ? `the client certificate expired at ${certificateEnd.toISOString()}`
+          : 'the token or client certificate is wrong or has expired'
+      }`,
+      'STEERSMAN_ERR_UNAUTHORIZED',
+      { status, retryAfter },
+    );
+  }
+  if (status === 403) {
+    return new WatchError(
+      `${message || `the API server ${server} forbids it`} (403)`,
+      'STEERSMAN_ERR_FORBIDDEN',
+      {
+        status,
+        retryAfter,
+      },
+    );
+  }
+  return new WatchError(
+    `the API server ${server} answered ${status}${message === '' ? '' : `: ${message}`}`,
+    'STEERSMAN_ERR_API',
+    { status, retryAfter },
+  );
+}
+
+/** ms; only the form in seconds is sent by API servers. */
+function retryAfterOf(value: string | string[] | undefined): number | undefined {
+  if (typeof value !== 'string' || !/^\d{1,6}$/.test(value.trim())) return undefined;
+  return Math.min(Number(value) * 1000, retryAfterLimit);
+}
+
+function unreachable(server: string, error: Error): WatchError {
+  const { code } = error as NodeJS.ErrnoException;
+  const hint =
+    code === 'CERT_HAS_EXPIRED'
+      ? ': its certificate has expired'
+      : code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+        ? ': its certificate is for another name'
+        : /SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/.test(code ?? '')
+          ? ': its certificate is not signed by the configured CA'
+          : /ALERT_CERTIFICATE_EXPIRED/.test(code ?? '')
+            ? ': our client certificate has expired'
+            : '';
+  return new WatchError(
+    `no answer from the API server ${server}${hint} (${code === undefined ? error.message : `${code}: ${error.message}`})`,
+    'STEERSMAN_ERR_UNREACHABLE',
+    { cause: error },
+  );
+}

@@ -1,0 +1,195 @@
+import { isIP } from 'node:net';
+
+/** A port of a slice. Without a number the slice stands for all ports. */
+export interface SlicePort {
+  readonly name: string;
+  readonly protocol: string;
+  readonly port: number | undefined;
+}
+
+/** One endpoint of a slice, absent conditions filled in. */
+export interface SliceEndpoint {
+  readonly address: string;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly uid: string | undefined;
+  readonly name: string | undefined;
+  readonly node: string | undefined;
+  readonly zone: string | undefined;
+  /** Zones, and nodes, this endpoint is meant for; undefined where the control plane gives no hint. */
+  readonly zoneHints: readonly string[] | undefined;
+  readonly nodeHints: readonly string[] | undefined;
+}
+
+/** What is kept of an EndpointSlice. Slices and their parts are replaced, never changed. */
+export interface Slice {
+  readonly name: string;
+  readonly family: 4 | 6 | 'fqdn';
+  /** undefined: the slice names no ports. */
+  readonly ports: readonly SlicePort[] | undefined;
+  readonly endpoints: readonly SliceEndpoint[];
+}
+
+/** The parts of a discovery.k8s.io/v1 EndpointSlice that matter here; nothing is guaranteed to be there. */
+export interface SliceObject {
+  readonly metadata?: { readonly name?: string } | null;
+  readonly addressType?: string | null;
+  readonly endpoints?: readonly (EndpointObject | null)[] | null;
+  readonly ports?: readonly (PortObject | null)[] | null;
+}
+
+export interface EndpointObject {
+  readonly addresses?: readonly string[] | null;
+  readonly conditions?: {
+    readonly ready?: boolean | null;
+    readonly serving?: boolean | null;
+    readonly terminating?: boolean | null;
+  } | null;
+  readonly targetRef?: { readonly uid?: string | null; readonly name?: string | null } | null;
+  readonly nodeName?: string | null;
+  readonly zone?: string | null;
+  readonly hints?: {
+    readonly forZones?: readonly { readonly name?: string }[] | null;
+    readonly forNodes?: readonly { readonly name?: string }[] | null;
+  } | null;
+}
+
+export interface PortObject {
+  readonly name?: string | null;
+  readonly protocol?: string | null;
+  readonly port?: number | null;
+}
+
+/**
+ * Reads a slice. What it shares with `before`, the slice of that name as last seen, is taken from there: equal
+ * endpoints stay the same objects in the same order, and a slice that says nothing new is `before` itself.
+ * An absent condition means ready, serving, not terminating. Only the first address counts.
+ */
+export function readSlice(object: SliceObject, name: string, before: Slice | undefined): Slice {
+  const family = object.addressType === 'FQDN' ? 'fqdn' : object.addressType === 'IPv6' ? 6 : 4;
+  const ports = samePorts(readPorts(object.ports), before?.ports);
+  const endpoints = readEndpoints(object.endpoints ?? [], family, before?.endpoints ?? []);
+  if (
+    before !== undefined &&
+    before.family === family &&
+    before.ports === ports &&
+    before.endpoints === endpoints
+  )
+    return before;
+  return { name, family, ports, endpoints };
+}
+
+function readPorts(objects: readonly (PortObject | null)[] | null | undefined): SlicePort[] | undefined {
+  if (!Array.isArray(objects) || objects.length === 0) return undefined;
+  const ports: SlicePort[] = [];
+  for (const object of objects as readonly (PortObject | null)[]) {
+    if (object === null) continue;
+    ports.push({
+      name: object.name ?? '',
+      protocol: object.protocol ?? 'TCP',
+      port: object.port || undefined,
+    });
+  }
+  // Their order means nothing and differs from the Service's.
+  return ports.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : (a.port ?? 0) - (b.port ?? 0)));
+}
+
+function samePorts(
+  ports: readonly SlicePort[] | undefined,
+  before: readonly SlicePort[] | undefined,
+): readonly SlicePort[] | undefined {
+  if (ports === undefined || before === undefined || ports.length !== before.length) return ports;
+  return ports.every((port, i) => {
+    const other = before[i] as SlicePort;
+    return port.name === other.name && port.protocol === other.protocol && port.port === other.port;
+  })
+    ? before
+    : ports;
+}
+
+function readEndpoints(
+  objects: readonly (EndpointObject | null)[],
+  family: Slice['family'],
+  before: readonly SliceEndpoint[],
+): readonly SliceEndpoint[] {
+  // Known endpoints keep their places, so that a reshuffled slice is no change.
+  const slots: (SliceEndpoint | undefined)[] = new Array(before.length);
+  const added: SliceEndpoint[] = [];
+  let places: Map<string, number> | undefined;
+  let kept = 0;
+  let changed = false;
+  for (let i = 0; i < objects.length; i++) {
+    const object = objects[i];
+    const address = object?.addresses?.[0];
+    if (object === null || object === undefined || !isUsable(address, family)) continue;
+    let place = before[i]?.address === address ? i : undefined;
+    if (place === undefined && before.length > 0) {
+      places ??= new Map(before.map((endpoint, index) => [endpoint.address, index]));
+      place = places.get(address);
+    }
+    if (place === undefined || slots[place] !== undefined) {
+      added.push(readEndpoint(object, address));
+      continue;
+    }
+    const known = before[place] as SliceEndpoint;
+    const same = saysTheSame(object, known);
+    slots[place] = same ? known : readEndpoint(object, address);
+    kept++;
+    changed ||= !same;
+  }
+  if (!changed && added.length === 0 && kept === before.length) return before;
+  const result: SliceEndpoint[] = [];
+  for (const slot of slots) if (slot !== undefined) result.push(slot);
+  for (const endpoint of added) result.push(endpoint);
+  return result;
+}
+
+function isUsable(address: string | undefined, family: Slice['family']): address is string {
+  return typeof address === 'string' && (family === 'fqdn' || isIP(address) === family);
+}
+
+function readEndpoint(object: EndpointObject, address: string): SliceEndpoint {
+  const { conditions, targetRef, hints } = object;
+  return {
+    address,
+    ready: conditions?.ready ?? true,
+    serving: conditions?.serving ?? true,
+    terminating: conditions?.terminating ?? false,
+    uid: targetRef?.uid || undefined,
+    name: targetRef?.name || undefined,
+    node: object.nodeName || undefined,
+    zone: object.zone || undefined,
+    zoneHints: names(hints?.forZones),
+    nodeHints: names(hints?.forNodes),
+  };
+}
+
+function names(hints: readonly { readonly name?: string }[] | null | undefined): string[] | undefined {
+  if (!hints || hints.length === 0) return undefined;
+  return hints.map((hint) => hint.name ?? '');
+}
+
+/** As comparing with `readEndpoint(object)`, without making it. */
+function saysTheSame(object: EndpointObject, known: SliceEndpoint): boolean {
+  const { conditions, targetRef, hints } = object;
+  return (
+    (conditions?.ready ?? true) === known.ready &&
+    (conditions?.serving ?? true) === known.serving &&
+    (conditions?.terminating ?? false) === known.terminating &&
+    (targetRef?.uid || undefined) === known.uid &&
+    (targetRef?.name || undefined) === known.name &&
+    (object.nodeName || undefined) === known.node &&
+    (object.zone || undefined) === known.zone &&
+    sameNames(hints?.forZones, known.zoneHints) &&
+    sameNames(hints?.forNodes, known.nodeHints)
+  );
+}
+
+function sameNames(
+  hints: readonly { readonly name?: string }[] | null | undefined,
+  known: readonly string[] | undefined,
+): boolean {
+  if (!hints || hints.length === 0) return known === undefined;
+  return known?.length === hints.length && hints.every((hint, i) => (hint.name ?? '') === known[i]);
+}

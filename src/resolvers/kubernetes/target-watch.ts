@@ -1,0 +1,199 @@
+import type { Cancel, Clock, Random } from '../../core/clock.ts';
+import type { Endpoint } from '../../core/endpoint.ts';
+import { DiscoveryWarning } from '../../core/errors.ts';
+import type { ResolverListener, Watch } from '../../core/resolver.ts';
+import { parseServiceName, type Target, targetName } from '../../core/target.ts';
+import { ApiServer } from './api-server.ts';
+import { type ConfigOptions, clusterConfig } from './config.ts';
+import { WatchError } from './errors.ts';
+import { clusterNames, ownNamespace } from './namespace.ts';
+import { portsFound } from './ports.ts';
+import { ServiceWatch, type Subscriber } from './service-watch.ts';
+import type { ServiceKey } from './slices-source.ts';
+import type { Location } from './topology.ts';
+import { View } from './view.ts';
+
+/** Code of the warning that a Service does not exist. */
+export const noSuchService = 'STEERSMAN_WARN_NO_SUCH_SERVICE';
+
+/** ms between looks for a configuration that cannot be used; spread over as much again. */
+const configDelay = 5_000;
+
+export interface TargetWatchSettings {
+  readonly config: ConfigOptions;
+  readonly namespace: string | undefined;
+  readonly location: Location;
+  readonly source: 'endpointslices' | 'endpoints';
+  readonly family: 4 | 6 | 'both';
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One target of one listener: a view of a watch that others may share. */
+export class TargetWatch implements Watch, Subscriber {
+  readonly #target: Target;
+  readonly #listener: ResolverListener;
+  readonly #settings: TargetWatchSettings;
+  readonly #view: View;
+  #closed = false;
+  #opening: Promise<void> | undefined;
+  #cancelRetry: Cancel | undefined;
+  #api: ApiServer | undefined;
+  #watch: ServiceWatch | undefined;
+  #told: readonly Endpoint[] | undefined;
+  /** An error has been told, and not yet that it is over. */
+  #failing = false;
+  #problem: string | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(target: Target, listener: ResolverListener, settings: TargetWatchSettings) {
+    this.#target = target;
+    this.#listener = listener;
+    this.#settings = settings;
+    this.#view = new View({ target, location: settings.location, family: settings.family });
+    queueMicrotask(() => {
+      if (!this.#closed) this.#opening = this.#open();
+    });
+  }
+
+  refresh(): void {
+    this.#watch?.refresh();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelRetry?.();
+    this.#watch?.unsubscribe(this);
+    await this.#opening;
+    await this.#api?.release();
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const config = await clusterConfig(this.#settings.config);
+      if (this.#closed) return;
+      const key = this.#key(config.namespace);
+      this.#api = ApiServer.of(config);
+      this.#watch = ServiceWatch.of({ ...this.#settings, api: this.#api, key });
+      this.#watch.subscribe(this);
+    } catch (error) {
+      if (this.#closed) return;
+      this.onError(error as Error);
+      // What is missing may still be mounted or written.
+      const { clock, random } = this.#settings;
+      this.#cancelRetry = clock.schedule(configDelay * (1 + random()), () => {
+        this.#opening = this.#open();
+      });
+      return;
+    }
+    if (this.#watch.error !== undefined) this.onError(this.#watch.error);
+    if (this.#watch.known) this.onChange(this.#watch.slices.keys());
+  }
+
+  #key(contextNamespace: string | undefined): ServiceKey {
+    const { host } = this.#target;
+    const names = clusterNames();
+    const parsed = parseServiceName(host, names.domain);
+    if (parsed === undefined)
+      throw new WatchError(
+        `${host} is not the name of a Service: service, service.namespace or service.namespace.svc.${names.domain} would be`,
+        'STEERSMAN_ERR_NOT_A_SERVICE',
+      );
+    return {
+      service: parsed.service,
+      namespace:
+        parsed.namespace ??
+        this.#settings.namespace ??
+        ownNamespace() ??
+        contextNamespace ??
+        names.namespace ??
+        'default',
+    };
+  }
+
+  onChange(names: Iterable<string>): void {
+    const watch = this.#watch;
+    if (watch === undefined || this.#closed) return;
+    this.#view.update(watch.slices, names, watch.service);
+    const problem = this.#findProblem(watch);
+    if (problem !== undefined) {
+      // A set that is empty for such a reason would read as a scaled-down Service.
+      if (problem.message !== this.#problem) this.onError(problem);
+      this.#problem = problem.message;
+      return;
+    }
+    this.#problem = undefined;
+    const { endpoints } = this.#view;
+    if (endpoints === this.#told) return;
+    if (endpoints.length === 0 && watch.service.kind === 'absent' && watch.slices.size === 0)
+      this.#sayAbsent(watch.key);
+    if (watch.service.kind === 'present' && watch.service.local && this.#settings.location.node === undefined)
+      this.#warnOnce(
+        `the Service ${watch.key.service} in ${watch.key.namespace} has internalTrafficPolicy Local, but the node of this process is not known: pass the option node, or NODE_NAME from the downward API`,
+      );
+    this.#tell(endpoints, watch);
+  }
+
+  onLive(): void {
+    const watch = this.#watch;
+    if (watch === undefined || this.#closed || !this.#failing || this.#told === undefined) return;
+    if (this.#problem === undefined && watch.known) this.#tell(this.#view.endpoints, watch);
+  }
+
+  onError(error: Error): void {
+    if (this.#closed) return;
+    if (!(error instanceof DiscoveryWarning)) this.#failing = true;
+    this.#listener.onError(error);
+  }
+
+  #tell(endpoints: readonly Endpoint[], watch: ServiceWatch): void {
+    this.#told = endpoints;
+    this.#failing = false;
+    this.#listener.onEndpoints(endpoints, { source: 'kubernetes', resourceVersion: watch.resourceVersion });
+  }
+
+  readonly #warnings = new Set<string>();
+
+  #warnOnce(message: string): void {
+    if (this.#warnings.has(message)) return;
+    this.#warnings.add(message);
+    this.onError(new DiscoveryWarning(message));
+  }
+
+  #sayAbsent({ service, namespace }: ServiceKey): void {
+    this.onError(
+      new DiscoveryWarning(
+        `there is no Service ${service} in the namespace ${namespace}: one of the names may be wrong, or it is not created yet`,
+        noSuchService,
+      ),
+    );
+  }
+
+  /** Why the set cannot be told. */
+  #findProblem({ service, slices, key }: ServiceWatch): WatchError | undefined {
+    if (service.kind === 'present' && service.externalName !== undefined && slices.size === 0)
+      return new WatchError(
+        `the Service ${key.service} in ${key.namespace} is of type ExternalName: it has no endpoints and stands for ${service.externalName}; use that name, dns() or auto()`,
+        'STEERSMAN_ERR_EXTERNAL_NAME',
+      );
+    const { rule } = this.#view;
+    if (rule.by === 'none')
+      return new WatchError(
+        `the Service ${key.service} in ${key.namespace} has no port ${this.#target.port ?? targetName(this.#target)}: its ports are ${rule.ports.join(', ')}`,
+        'STEERSMAN_ERR_PORT',
+      );
+    if (!this.#view.portless) return undefined;
+    const found = portsFound(slices.values()).join(', ') || 'none';
+    return new WatchError(
+      rule.by === 'guess'
+        ? `cannot tell which port of ${key.service} in ${key.namespace} is meant by ${targetName(this.#target)}: its slices have the ports ${found}; give one of those numbers, name a port, or allow reading the Service`
+        : `no slice of ${key.service} in ${key.namespace} has the port of ${targetName(this.#target)}: the ports found are ${found}`,
+      'STEERSMAN_ERR_PORT',
+    );
+  }
+}

@@ -1,0 +1,125 @@
+import type { ApiServer } from './api-server.ts';
+import { WatchError } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import { Lines } from './lines.ts';
+import { turnBudget } from './work-budget.ts';
+
+/** Bytes of the longest event: a slice may hold 1000 endpoints, of about 250 bytes each. */
+const lineLimit = 8 * 1024 * 1024;
+
+/** One line of a watch. */
+export interface WatchEvent {
+  readonly type: string;
+  readonly object: unknown;
+}
+
+export interface WatchStreamListener {
+  onHead(): void;
+  onEvent(event: WatchEvent): void;
+  /** All events that had arrived are told. */
+  onPause(): void;
+  /** Without an error: the stream came to its proper end, which says nothing about why. */
+  onEnd(error?: WatchError): void;
+}
+
+/** One watch request: its events in order, a few ms of them per turn of the event loop. */
+export class WatchStream {
+  readonly #listener: WatchStreamListener;
+  readonly #exchange: Exchange;
+  readonly #lines: Lines = new Lines(lineLimit);
+  #queue: Buffer[] = [];
+  #working = false;
+  #ended = false;
+  #closed = false;
+  #end: WatchError | undefined;
+  /** Bytes seen, head included; grows as long as the peer speaks. */
+  heard = 0;
+
+  constructor(api: ApiServer, path: string, listener: WatchStreamListener) {
+    this.#listener = listener;
+    this.#exchange = api.get(path, {
+      onHead: () => {
+        this.heard++;
+        if (!this.#closed) listener.onHead();
+      },
+      onData: (chunk) => {
+        this.heard += chunk.length;
+        this.#queue.push(chunk);
+        if (!this.#working) this.#work();
+      },
+      onEnd: () => this.#finish(undefined),
+      onError: (error) => this.#finish(error),
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#exchange.abort();
+  }
+
+  #finish(error: WatchError | undefined): void {
+    this.#ended = true;
+    this.#end = error;
+    if (!this.#working) this.#conclude();
+  }
+
+  #conclude(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const rest = this.#lines.rest();
+    const error =
+      this.#end ??
+      (rest.trim() === ''
+        ? undefined
+        : new WatchError('the watch ended inside an event', 'STEERSMAN_ERR_UNREACHABLE'));
+    this.#listener.onEnd(error);
+  }
+
+  #work(): void {
+    this.#working = true;
+    const spent = turnBudget();
+    try {
+      while (!this.#closed) {
+        const line = this.#lines.next();
+        if (line !== undefined) {
+          this.#tell(line);
+          if (!spent()) continue;
+          // The rest gets its turn; meanwhile the peer is told to wait.
+          if (!this.#exchange.paused) this.#exchange.pause();
+          setImmediate(() => this.#work());
+          return;
+        }
+        const chunk = this.#queue.shift();
+        if (chunk === undefined) break;
+        this.#lines.push(chunk);
+      }
+    } catch (error) {
+      this.#exchange.abort();
+      this.#end = error instanceof WatchError ? error : unreadable(error);
+      this.#ended = true;
+      this.#queue = [];
+    }
+    this.#working = false;
+    if (this.#closed) return;
+    this.#listener.onPause();
+    if (this.#ended) this.#conclude();
+    else if (this.#exchange.paused) this.#exchange.resume();
+  }
+
+  #tell(line: string): void {
+    let event: WatchEvent;
+    try {
+      event = JSON.parse(line) as WatchEvent;
+    } catch (error) {
+      throw unreadable(error);
+    }
+    if (typeof event === 'object' && event !== null && typeof event.type === 'string')
+      this.#listener.onEvent(event);
+  }
+}
+
+function unreadable(error: unknown): WatchError {
+  // The parser's own message quotes the text.
+  const what = error instanceof RangeError ? error.message : 'an event that is not JSON';
+  return new WatchError(`the watch sent ${what}`, 'STEERSMAN_ERR_API');
+}

@@ -1,0 +1,52 @@
+import type { Endpoint } from '../../../src/core/endpoint.ts';
+import type { Resolver, ResolverListener, SetInfo, Watch } from '../../../src/core/resolver.ts';
+import { parseTarget } from '../../../src/core/target.ts';
+
+/** Listens to a watch and waits for what it tells. */
+export class Listening implements ResolverListener {
+  readonly sets: (readonly Endpoint[])[] = [];
+  readonly infos: (SetInfo | undefined)[] = [];
+  readonly errors: Error[] = [];
+  readonly watch: Watch;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(resolver: Resolver, target: string, port?: number | string) {
+    this.watch = resolver.watch(parseTarget(target, port), this);
+  }
+
+  onEndpoints(endpoints: readonly Endpoint[], info?: SetInfo): void {
+    this.sets.push(endpoints);
+    this.infos.push(info);
+    this.#look();
+  }
+
+  onError(error: Error): void {
+    this.errors.push(error);
+    this.#look();
+  }
+
+  get last(): readonly Endpoint[] | undefined {
+    return this.sets.at(-1);
+  }
+
+  get addresses(): string[] | undefined {
+    return this.last?.map(({ address, port }) => `${address}:${port}`).sort();
+  }
+
+  /** Resolves as soon as the condition holds; it is looked at after each report. */
+  until(holds: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!holds()) return;
+        this.#waiting.delete(look);
+        resolve();
+      };
+      this.#waiting.add(look);
+      look();
+    });
+  }
+
+  #look(): void {
+    for (const look of [...this.#waiting]) look();
+  }
+}
