@@ -53,5 +53,5 @@ export function rounds(
 
 /** ms before retry number `failures` (from 1): full jitter below a bound that doubles from `first` to `most`. */
 export function backoff(failures: number, first: number, most: number, random: Random): number {
-  return random() * Math.min(most, first * 2 ** Math.min(failures, 30));
+  return random() * Math.min(most, first * 2 ** Math.min(failures - 1, 30));
 }

@@ -2,7 +2,7 @@ import { DiscoveryWarning } from '../../core/errors.ts';
 import { canonicalAddress } from '../address.ts';
 import { type AddressRecord, type Answer, ask, dnsError } from './ask.ts';
 import { withDeadline } from './deadline.ts';
-import { type Asked, resolveError } from './describe.ts';
+import { type Asked, resolveError, told } from './describe.ts';
 import { hostsAddresses } from './hosts.ts';
 import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
@@ -108,7 +108,6 @@ export class Addresses {
     servers: readonly string[],
   ): Finding<string> {
     const hint = this.#hint(answers);
-    const wasKnown = this.#families.some(({ known }) => known.length > 0);
     for (const { family, answer } of answers) this.#learn(family, answer);
 
     const ttls = answers.flatMap(({ answer }) =>
@@ -121,14 +120,14 @@ export class Addresses {
     }
     const items = this.#union();
     if (items.length > 0) {
-      for (const { family, type, answer } of failed)
-        this.#note(
-          `${this.#host}: ${type} records cannot be resolved now, ${family.known.length} are kept: ${(answer as { code: string }).code}${hint}`,
-        );
+      for (const { family, type, answer } of failed) {
+        const kept = `${family.known.length} known ones are kept`;
+        this.#note(`${this.#host}: no ${type} records now, ${kept}: ${told(answer)}${hint}`);
+      }
       return { kind: 'found', items, ttl: ttls.length > 0 ? Math.min(...ttls) : halfKnownTtl };
     }
     // A family that never had an address and fails now does not hide that the other one's are gone.
-    if (failed.length > 0 && !wasKnown) {
+    if (failed.length > 0 && this.#pinned === undefined) {
       const error = resolveError(this.#host, 'cannot be resolved now', asked, servers, hint);
       return { kind: 'failed', error };
     }
@@ -188,7 +187,7 @@ export class Addresses {
     if (silent === undefined) return '';
     const othersAnswer = answers.some(({ answer }) => answer.kind !== 'failed');
     if (!othersAnswer && silent.family.known.length < largeAnswer) return '';
-    return '; a large answer needs TCP: is port 53 open for TCP, not only for UDP?';
+    return '; if the answer is large, port 53 must be open for TCP as well as for UDP';
   }
 
   #note(message: string): void {

@@ -32,7 +32,8 @@ export function expiredError(host: string, maxStale: number, cause: Error): Reso
   });
 }
 
-function told(answer: Answer<unknown>): string {
+/** An answer in a word or two. */
+export function told(answer: Answer<unknown>): string {
   if (answer.kind === 'records') return `${answer.records.length} records`;
   if (answer.kind === 'none') return answer.code;
   // c-ares' own messages only repeat the code and the name.

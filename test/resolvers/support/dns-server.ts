@@ -1,6 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import dnsPacket, { type Answer, type Packet } from 'dns-packet';
 
 export interface Asked {
@@ -175,15 +176,12 @@ export class DnsServer {
       id: query.id ?? 0,
       flags: dnsPacket.AUTHORITATIVE_ANSWER | dnsPacket.RECURSION_DESIRED | rcode,
       questions: [question],
-      answers: typeof reply === 'string' ? [] : [...reply],
     };
-    const bytes = dnsPacket.encode(response);
+    const answers = typeof reply === 'string' ? [] : reply;
+    const bytes = encode(response, answers);
     if (over === 'tcp' || bytes.length <= mostUdpBytes) return bytes;
-    return dnsPacket.encode({
-      ...response,
-      flags: (response.flags ?? 0) | dnsPacket.TRUNCATED_RESPONSE,
-      answers: (response.answers ?? []).slice(0, 10),
-    });
+    const flags = (response.flags ?? 0) | dnsPacket.TRUNCATED_RESPONSE;
+    return encode({ ...response, flags }, answers.slice(0, 10));
   }
 
   #reply(asked: Asked): Reply {
@@ -194,5 +192,41 @@ export class DnsServer {
     if (script !== undefined) return typeof script === 'function' ? script(asked) : script;
     const exists = [...this.#scripts.keys()].some((key) => key.startsWith(`${asked.name} `));
     return exists ? 'none' : 'NXDOMAIN';
+  }
+}
+
+/** A packet with its answers, whose names point to the question where they are the same, as servers do it. */
+function encode(packet: Packet, answers: readonly Answer[]): Buffer {
+  const head = dnsPacket.encode(packet);
+  head.writeUInt16BE(answers.length, 6);
+  const [question] = packet.questions ?? [];
+  const nameLength = (question?.name.length ?? 0) + 2;
+  const parts = answers.map((answer) => {
+    const bytes = dnsPacket.encode({ type: 'response', answers: [answer] }).subarray(12);
+    const same = 'name' in answer && answer.name.toLowerCase() === question?.name.toLowerCase();
+    return same ? Buffer.concat([Buffer.from([0xc0, 12]), bytes.subarray(nameLength)]) : bytes;
+  });
+  return Buffer.concat([head, ...parts]);
+}
+
+/** A nameserver in a thread of its own, so that its work does not stall what is measured. */
+export class DnsWorker {
+  readonly #worker: Worker;
+  readonly address: string;
+
+  private constructor(worker: Worker, address: string) {
+    this.#worker = worker;
+    this.address = address;
+  }
+
+  /** Serves `size` A records of one name. */
+  static async start(name: string, size: number): Promise<DnsWorker> {
+    const worker = new Worker(new URL('./dns-worker.ts', import.meta.url), { workerData: { name, size } });
+    const [address] = (await once(worker, 'message')) as [string];
+    return new DnsWorker(worker, address);
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
   }
 }

@@ -72,12 +72,29 @@ const withinRound = new Set([2_000, 400]);
 
 /** A fake clock that knows when a round of questions, which takes real time on loopback, has ended. */
 export class RoundClock extends FakeClock {
+  #inFlight = 0;
   /** Rounds that have ended. */
   rounds = 0;
 
   override schedule(delay: number, callback: () => void): Cancel {
-    if (!withinRound.has(delay)) this.rounds++;
-    return super.schedule(delay, callback);
+    if (!withinRound.has(delay)) {
+      this.rounds++;
+      return super.schedule(delay, callback);
+    }
+    this.#inFlight++;
+    let open = true;
+    const end = (): void => {
+      if (open) this.#inFlight--;
+      open = false;
+    };
+    const cancel = super.schedule(delay, () => {
+      end();
+      callback();
+    });
+    return () => {
+      end();
+      cancel();
+    };
   }
 
   /** Waits for the first `n` rounds to have ended. */
@@ -85,10 +102,15 @@ export class RoundClock extends FakeClock {
     await until(() => this.rounds >= n, `the end of round ${n}`);
   }
 
+  /** Waits for the round in flight to end, if there is one. */
+  async idle(): Promise<void> {
+    await until(() => this.#inFlight === 0 && this.next !== undefined, 'the end of a round');
+  }
+
   /** Moves on to the next round, waits for it to end, and returns how many ms it was away. */
   async round(): Promise<number> {
-    const { rounds, next } = this;
-    if (next === undefined) throw new Error('no round is due');
+    await this.idle();
+    const { rounds, next = 0 } = this;
     await this.advance(next);
     await this.ended(rounds + 1);
     return next;
