@@ -1,10 +1,10 @@
 import { Resolver as DnsClient } from 'node:dns/promises';
-import { readFileSync } from 'node:fs';
 import { adaptive } from '../balancers/adaptive.ts';
 import { systemClock, systemRandom } from '../core/clock.ts';
 import type { Target } from '../core/target.ts';
-import { parseResolvConf } from '../resolvers/dns/resolv-conf.ts';
-import { dns } from '../resolvers/dns.ts';
+import { auto } from '../resolvers/auto.ts';
+import { isInCluster } from '../resolvers/kubernetes/in-cluster.ts';
+import { clusterNames } from '../resolvers/kubernetes/namespace.ts';
 import type { ServiceOptions } from './options.ts';
 import { poolTransport } from './pool.ts';
 import type { Lookup } from './routing.ts';
@@ -19,7 +19,7 @@ function partsOf(options: ServiceOptions): ServiceParts {
   const { clock = systemClock, random = systemRandom, timeout = {}, pool = {}, tls } = options;
   const settings = settingsOf(options);
   return {
-    resolver: options.resolver ?? dns({ hosts: true }),
+    resolver: options.resolver ?? auto({ clock, random }),
     balancer: options.balancer ?? adaptive({ clock, random }),
     transport:
       options.transport ??
@@ -81,8 +81,8 @@ const lookupTimeout = 1_000;
 
 export function environment(): Environment {
   return {
-    inCluster: process.env['KUBERNETES_SERVICE_HOST'] !== undefined,
-    clusterDomain: clusterDomain(),
+    inCluster: isInCluster(),
+    clusterDomain: clusterNames().domain,
     now: () => systemClock.now(),
     lookup: async (name) => {
       const client = new DnsClient({ timeout: lookupTimeout, tries: 2 });
@@ -97,18 +97,4 @@ export function environment(): Environment {
       }
     },
   };
-}
-
-/** From the pod's own search list, where the kubelet puts `<namespace>.svc.<domain>` first. */
-function clusterDomain(): string {
-  try {
-    const { search } = parseResolvConf(readFileSync('/etc/resolv.conf', 'utf8'));
-    for (const entry of search) {
-      const domain = /^svc\.(.+?)\.?$/.exec(entry)?.[1] ?? /^[^.]+\.svc\.(.+?)\.?$/.exec(entry)?.[1];
-      if (domain !== undefined) return domain;
-    }
-  } catch {
-    // Without the file there is no cluster domain to find.
-  }
-  return 'cluster.local';
 }
