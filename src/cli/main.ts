@@ -3,7 +3,10 @@ import '../check-node.ts';
 import type { Command } from './command.ts';
 
 /** Loaded when asked for, so that no command pays for another's imports. */
-const commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {};
+const commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+  demo: () => import('./demo.ts'),
+  resolve: () => import('./resolve.ts'),
+};
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
