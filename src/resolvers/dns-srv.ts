@@ -40,7 +40,7 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
     (name: string, target: Target) =>
     (report: Report<Endpoint>): Watch => {
       const services = new Services(name, plainTarget(target), settings, report.error);
-      return lastGood((signal) => services.find(signal), report, {
+      return lastGood((signal, hinted) => services.find(signal, hinted), report, {
         clock,
         random,
         minTtl,

@@ -67,11 +67,8 @@ function parsed(host: string, port: string | undefined, where: string): Endpoint
   return { address, port: checkPort(/^\d{1,9}$/.test(port) ? Number(port) : Number.NaN, `port of ${where}`) };
 }
 
-function checkAddress(address: string, where: string): string {
-  if (isIP(address) === 0) {
-    throw new TypeError(
-      `${where} is ${JSON.stringify(address.slice(0, 80))}, which is not an IP address: host names are for dns()`,
-    );
-  }
-  return canonicalAddress(address);
+function checkAddress(address: unknown, where: string): string {
+  if (typeof address === 'string' && isIP(address) !== 0) return canonicalAddress(address);
+  const shown = typeof address === 'string' ? JSON.stringify(address.slice(0, 80)) : String(address);
+  throw new TypeError(`${where} is ${shown}, which is not an IP address: host names are for dns()`);
 }

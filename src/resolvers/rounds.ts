@@ -6,11 +6,11 @@ const refreshGap = 1_000;
 
 /**
  * A watch that runs `round` again and again, never two at once, until it is closed. A round reports by itself,
- * never rejects, ends early when its signal aborts, and resolves to the ms until the next one. The first begins
- * after `watch` has returned.
+ * never rejects, ends early when its signal aborts, and resolves to the ms until the next one; `hinted` says that a
+ * refresh was asked for. The first begins after `watch` has returned.
  */
 export function rounds(
-  round: (signal: AbortSignal) => Promise<number>,
+  round: (signal: AbortSignal, hinted: boolean) => Promise<number>,
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Watch {
   const closing = new AbortController();
@@ -18,6 +18,7 @@ export function rounds(
   let cancel: Cancel | undefined;
   let began = 0;
   let due = 0;
+  let hinted = false;
 
   const schedule = (delay: number): void => {
     cancel?.();
@@ -27,10 +28,12 @@ export function rounds(
   const start = (): void => {
     cancel = undefined;
     began = clock.now();
-    running = round(closing.signal).then((delay) => {
+    const { signal } = closing;
+    running = round(signal, hinted).then((delay) => {
       running = undefined;
-      if (!closing.signal.aborted) schedule(delay);
+      if (!signal.aborted) schedule(delay);
     });
+    hinted = false;
   };
   queueMicrotask(() => {
     if (!closing.signal.aborted) start();
@@ -39,6 +42,7 @@ export function rounds(
   return {
     refresh() {
       if (cancel === undefined) return;
+      hinted = true;
       const soonest = began + refreshGap * (0.9 + 0.2 * random());
       if (soonest < due) schedule(Math.max(0, soonest - clock.now()));
     },

@@ -36,7 +36,7 @@ const retryAfter = 5_000;
  * error. A name that never existed is an error at every round, not an empty set.
  */
 export function lastGood<T>(
-  find: (signal: AbortSignal) => Promise<Finding<T>>,
+  find: (signal: AbortSignal, hinted: boolean) => Promise<Finding<T>>,
   report: Report<T>,
   { clock, random, maxStale, same, expired, ...bounds }: LastGoodOptions<T>,
 ): Watch {
@@ -57,8 +57,8 @@ export function lastGood<T>(
     report.error(error);
   };
 
-  const round = async (signal: AbortSignal): Promise<number> => {
-    const finding = await find(signal);
+  const round = async (signal: AbortSignal, hinted: boolean): Promise<number> => {
+    const finding = await find(signal, hinted);
     if (signal.aborted) return 0;
     const wasDoubted = doubted;
     doubted = false;

@@ -37,8 +37,9 @@ export class Services {
     this.#plain = plain && { addresses: new Addresses(plain.host, settings, warn), port: plain.port };
   }
 
-  /** One round of questions; never rejects. */
-  find(closing: AbortSignal): Promise<Finding<Endpoint>> {
+  /** One round of questions; never rejects. With `fresh`, targets are looked up whether or not they have expired. */
+  find(closing: AbortSignal, fresh: boolean): Promise<Finding<Endpoint>> {
+    if (fresh) this.#targets.expire();
     return withDeadline(this.#settings, closing, (signal) => this.#round(signal));
   }
 

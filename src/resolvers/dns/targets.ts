@@ -34,9 +34,14 @@ export class Targets {
     this.#warn = warn;
   }
 
+  /** Has every target looked up in the next round. */
+  expire(): void {
+    for (const lookup of this.#lookups.values()) lookup.expires = Number.NEGATIVE_INFINITY;
+  }
+
   /** The addresses of these targets, and from now on of no others. */
   async find(names: readonly string[], signal: AbortSignal): Promise<TargetAddresses> {
-    const { clock } = this.#settings;
+    const { clock, minTtl, maxTtl } = this.#settings;
     this.#lookups = new Map(names.map((name) => [name, this.#lookups.get(name) ?? this.#lookup(name)]));
     const all = [...this.#lookups.values()];
     const due = all.filter(({ expires }) => expires <= clock.now());
@@ -46,7 +51,7 @@ export class Targets {
         const finding = await lookup.addresses.findBefore(signal);
         if (finding.kind === 'failed') errors.push(finding.error);
         else lookup.items = finding.kind === 'found' ? finding.items : [];
-        const ttl = finding.kind === 'found' ? Math.max(finding.ttl, this.#settings.minTtl) : retryAfter;
+        const ttl = finding.kind === 'found' ? Math.min(Math.max(finding.ttl, minTtl), maxTtl) : retryAfter;
         lookup.expires = clock.now() + ttl;
       }
     };
@@ -60,6 +65,10 @@ export class Targets {
   }
 
   #lookup(name: string): Lookup {
-    return { addresses: new Addresses(`${name}.`, this.#settings, this.#warn), items: [], expires: 0 };
+    return {
+      addresses: new Addresses(`${name}.`, this.#settings, this.#warn),
+      items: [],
+      expires: Number.NEGATIVE_INFINITY,
+    };
   }
 }

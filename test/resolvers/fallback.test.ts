@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest';
+import { DiscoveryWarning, ResolveError } from '../../src/core/errors.ts';
+import type { Resolver } from '../../src/core/resolver.ts';
+import { fallback, preferring } from '../../src/resolvers/fallback.ts';
+import { FakeClock } from '../../src/testing/fake-clock.ts';
+import { FakeResolver } from '../../src/testing/fake-resolver.ts';
+import { type Watching, watching } from './support/watching.ts';
+
+const a = ['10.0.0.1:80'];
+const b = ['10.0.0.2:80'];
+
+interface Chain extends Watching {
+  readonly clock: FakeClock;
+}
+
+function chain(resolvers: readonly [Resolver, ...Resolver[]], emptyIsAnswer = false): Chain {
+  const clock = new FakeClock();
+  return { ...watching(preferring(resolvers, { clock, emptyIsAnswer })), clock };
+}
+
+describe('fallback', () => {
+  it('uses the first, and does not open the second, while the first has endpoints', async () => {
+    const [first, second] = [new FakeResolver(a), new FakeResolver(b)];
+    const { clock, sets, watch, infos, errors } = chain([first, second]);
+    await clock.advance(10_000);
+    first.set(b);
+    first.fail('a moment');
+    expect(sets).toEqual([a, b]);
+    expect(infos[0]?.source).toBe('fake');
+    expect(errors.map(({ message }) => message)).toEqual(['a moment']);
+    expect(second.targets).toEqual([]);
+    await watch.close();
+    expect([first.watches, clock.pending]).toEqual([0, 0]);
+  });
+
+  it('uses the second while the first has failed, and the first again as soon as it delivers', async () => {
+    const [first, second] = [new FakeResolver(), new FakeResolver(b)];
+    const { clock, sets, errors, warnings, watch } = chain([first, second]);
+    await clock.advance(0);
+    first.fail('forbidden');
+    await clock.advance(0);
+    expect(sets).toEqual([b]);
+    first.fail('still forbidden');
+    expect(errors).toEqual([]);
+    expect(warnings.map(({ message }) => message)).toEqual(['orders.shop:8080: still forbidden']);
+    first.set(a);
+    expect(sets).toEqual([b, a]);
+    expect(second.watches).toBe(0);
+    await watch.close();
+    expect(first.watches).toBe(0);
+  });
+
+  it('asks the second as well when the first is silent for a second', async () => {
+    const [first, second] = [new FakeResolver(), new FakeResolver(b)];
+    const { clock, sets, watch } = chain([first, second]);
+    await clock.advance(999);
+    expect(second.watches).toBe(0);
+    await clock.advance(1);
+    expect(sets).toEqual([b]);
+    first.set(a);
+    expect(sets).toEqual([b, a]);
+    await watch.close();
+  });
+
+  it('keeps the first set until the second has one when the first becomes empty', async () => {
+    const [first, second] = [new FakeResolver(a), new FakeResolver()];
+    const { clock, sets, watch } = chain([first, second]);
+    await clock.advance(0);
+    first.set([]);
+    expect(sets).toEqual([a]);
+    await clock.advance(500);
+    second.set(b);
+    expect(sets).toEqual([a, b]);
+    first.set(a);
+    expect(sets).toEqual([a, b, a]);
+    await watch.close();
+  });
+
+  it('reports an empty set where nobody has endpoints and somebody says so', async () => {
+    const [first, second] = [new FakeResolver([]), new FakeResolver()];
+    const { clock, sets, watch } = chain([first, second]);
+    await clock.advance(999);
+    expect(sets).toEqual([]);
+    await clock.advance(1);
+    expect(sets).toEqual([[]]);
+    second.fail('down');
+    second.set([]);
+    expect(sets.flat()).toEqual([]);
+    second.set(b);
+    expect(sets.at(-1)).toEqual(b);
+    await watch.close();
+  });
+
+  it('goes through as many as there are', async () => {
+    const all = [new FakeResolver(), new FakeResolver([]), new FakeResolver(b)] as const;
+    const { clock, sets, watch } = chain(all);
+    await clock.advance(0);
+    all[0].fail();
+    await clock.advance(0);
+    expect(sets).toEqual([b]);
+    await watch.close();
+    expect(all.map(({ watches }) => watches)).toEqual([0, 0, 0]);
+  });
+
+  it('tells every error when all have failed, with the last one’s cause', async () => {
+    const cause = Object.assign(new Error('queryA ENOTFOUND'), { code: 'ENOTFOUND' });
+    const [first, second] = [new FakeResolver(), new FakeResolver()];
+    const { clock, errors, watch } = chain([first, second]);
+    await clock.advance(0);
+    first.fail('forbidden');
+    await clock.advance(0);
+    expect(errors).toEqual([]);
+    second.fail(new ResolveError('no such name', 'orders.shop', { cause }));
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toBeInstanceOf(ResolveError);
+    expect(errors[0]?.message).toBe(
+      'cannot resolve orders.shop:8080 in any of 2 ways: forbidden; no such name',
+    );
+    expect(errors[0]?.cause).toBe(cause);
+    second.set(b);
+    await watch.close();
+  });
+
+  it('passes the error of the only one through as it is', async () => {
+    const only = new FakeResolver();
+    const { clock, errors, watch } = chain([only]);
+    await clock.advance(0);
+    const error = new Error('mine');
+    only.fail(error);
+    expect(errors).toEqual([error]);
+    await watch.close();
+  });
+
+  it('passes warnings on, whoever gives them, and goes on waiting', async () => {
+    const [first, second] = [new FakeResolver(), new FakeResolver(b)];
+    const { clock, sets, warnings, watch } = chain([first, second]);
+    await clock.advance(0);
+    first.fail(new DiscoveryWarning('odd'));
+    await clock.advance(999);
+    expect(warnings).toHaveLength(1);
+    expect(sets).toEqual([]);
+    await clock.advance(1);
+    expect(sets).toEqual([b]);
+    await watch.close();
+  });
+
+  it('takes an empty set for an answer where it is told to', async () => {
+    const [first, second] = [new FakeResolver([]), new FakeResolver(b)];
+    const { clock, sets, watch } = chain([first, second], true);
+    await clock.advance(5_000);
+    expect(sets).toEqual([[]]);
+    expect(second.targets).toEqual([]);
+    await watch.close();
+  });
+
+  it('goes on to the next when a resolver refuses the target, and refuses it when all do', async () => {
+    const refusing: Resolver = {
+      watch() {
+        throw new TypeError('not with me');
+      },
+    };
+    const { clock, sets, watch } = chain([refusing, new FakeResolver(b)]);
+    await clock.advance(0);
+    expect(sets).toEqual([b]);
+    await watch.close();
+    expect(() => chain([refusing, refusing])).toThrow(new TypeError('not with me'));
+  });
+
+  it('passes refreshes on to those that are watched', async () => {
+    const [first, second] = [new FakeResolver(), new FakeResolver(b)];
+    const { clock, watch } = chain([first, second]);
+    await clock.advance(0);
+    watch.refresh();
+    expect([first.refreshes, second.refreshes]).toEqual([1, 0]);
+    await watch.close();
+  });
+
+  it('waits in close for those it has left', async () => {
+    let closed: () => void = () => {};
+    const slow: Resolver = {
+      watch(_, listener) {
+        queueMicrotask(() => listener.onEndpoints([{ id: 'b', address: '10.0.0.2', port: 80 }]));
+        return { refresh() {}, close: () => new Promise((resolve) => (closed = resolve)) };
+      },
+    };
+    const first = new FakeResolver();
+    const { clock, sets, watch } = chain([first, slow]);
+    await clock.advance(1_000);
+    expect(sets).toEqual([['b']]);
+    first.set(a);
+    let done = false;
+    const closing = watch.close().then(() => (done = true));
+    await clock.advance(0);
+    expect(done).toBe(false);
+    closed();
+    await closing;
+  });
+
+  it('refuses what is no resolver', () => {
+    expect(() => (fallback as () => unknown)()).toThrow(/at least one resolver is needed/);
+    expect(() => fallback({} as Resolver)).toThrow(/resolvers\[0\] of fallback must be a Resolver/);
+  });
+});
