@@ -20,13 +20,16 @@ virtual IP, and shows what becomes of both while pods come, go, slow down and fa
   --rate <n>   calls per second of each side; 120 by default
   --json       print the figures only, as one JSON object
 
-Exit code: 0, or 1 when a call through the wrapped fetch failed.`;
+Exit code: 0, 1 when a call through the wrapped fetch failed, 130 when interrupted.`;
 
 /** ms from a change of a pod to the change of its slice: about what a real cluster takes. */
 const propagation = 100;
 
 /** ms from the start of a pod to its being ready. */
 const startup = 200;
+
+/** What a shell reports of a process that SIGINT has ended. */
+const interrupted = 130;
 
 /** ms between two frames. */
 const frameInterval = 200;
@@ -82,15 +85,21 @@ export async function demo(options: DemoOptions, out: NodeJS.WriteStream = proce
     { clock, rate: options.rate, acts: options.acts ?? acts },
   );
   await show.warmUp();
+  const interrupt = new AbortController();
+  const onInterrupt = (): void => interrupt.abort();
+  process.once('SIGINT', onInterrupt);
   const stop = options.json ? () => {} : display(show, options.acts ?? acts, out, clock);
   try {
-    await show.play();
+    await show.play(interrupt.signal);
+  } catch (error) {
+    if (interrupt.signal.aborted) return interrupted;
+    throw error;
   } finally {
+    process.off('SIGINT', onInterrupt);
     stop();
   }
-  const failed = show.whole.steersman.failed;
   out.write(options.json ? `${json(show)}\n` : `\n${summary(show).join('\n')}\n`);
-  return failed === 0 ? 0 : 1;
+  return show.whole.steersman.failed === 0 ? 0 : 1;
 }
 
 /** Keeps the screen, or a log where there is none, up to date until the returned function is called. */

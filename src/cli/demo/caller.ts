@@ -27,7 +27,11 @@ export class Caller {
 
   /** One call that does not count. */
   async warmUp(): Promise<void> {
-    await (await this.#fetch(this.#url)).text();
+    try {
+      await (await this.#fetch(this.#url)).text();
+    } catch (cause) {
+      throw new Error(`the first call of ${this.#url} failed: ${reasonOf(cause)}`, { cause });
+    }
   }
 
   /** Begins one call; what comes of it is counted when it is there. */

@@ -8,7 +8,8 @@ import type { Show } from './show.ts';
 type Style = Parameters<typeof styleText>[0];
 
 const barWidth = 60;
-const columns = [22, 15, 7, 10, 9, 9, 11, 10] as const;
+/** Widths of the columns; the whole fits a terminal of 80. */
+const columns = [12, 14, 6, 10, 8, 8, 10, 9] as const;
 
 const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout });
 
@@ -24,17 +25,17 @@ export function frame(show: Show, acts: readonly Act[]): string[] {
   const { service, caller } = show.steersman;
   return [
     '',
-    `  ${paint('bold', 'steersman demo')}  ${paint('dim', 'an app calls http://user-service:8080, its fetch wrapped by createFetch()')}`,
+    `  ${paint('bold', `fetch('http://user-service:8080/…')`)}  wrapped by createFetch(), ${show.rate} calls/s`,
     '',
     `  ${bar(show.progress)} ${String(Math.round(show.progress * 100)).padStart(3)} %`,
-    `  ${acts.map((act) => actLabel(act, show.act, acts)).join('   ')}`,
+    `  ${acts.map((act) => actLabel(act, show.act, acts)).join('  ')}`,
     `  ${paint('cyan', '▸')} ${show.act.story}`,
     '',
     paint('dim', row(['pod', 'doing', 'calls', 'in flight', 'p50', 'p99', 'circuit', 'state'])),
     ...service.pods.map((pod) => podRow(pod, caller, known.get(pod.uid) ?? byAddress(known, pod), now)),
     '',
-    sideLine('steersman', caller, now, `${count(snapshot?.retries ?? 0)} retries`),
-    sideLine('plain fetch', show.plain.caller, now, 'through a virtual IP'),
+    sideLine('steersman', caller, now, `retries ${count(snapshot?.retries ?? 0)}`),
+    sideLine('plain fetch', show.plain.caller, now, 'to a virtual IP'),
     '',
   ];
 }
@@ -64,14 +65,14 @@ function row(cells: readonly string[]): string {
 function podRow(pod: FakePod, caller: Caller, known: EndpointSnapshot | undefined, now: number): string {
   const tally = caller.pods.get(pod.name);
   const cells = [
-    pod.name.slice(0, 21),
+    pod.name.slice(pod.name.lastIndexOf('-', pod.name.lastIndexOf('-') - 1) + 1),
     doing(pod),
-    count(known?.calls ?? 0),
+    count(known?.calls ?? tally?.calls ?? 0),
     String(known?.inflight ?? 0),
     ms(tally?.recentQuantile(now, 0.5)),
     ms(tally?.recentQuantile(now, 0.99)),
     known?.circuit ?? '–',
-    known?.state ?? 'unknown',
+    known?.state ?? (pod.phase === 'running' ? '–' : 'removed'),
   ];
   const style = styleOf(pod, known);
   return style === undefined ? row(cells) : paint(style, row(cells));
@@ -92,13 +93,13 @@ function styleOf(pod: FakePod, known: EndpointSnapshot | undefined): Style | und
 }
 
 function sideLine(name: string, { all }: Caller, now: number, note: string): string {
-  const failed = `${count(all.failed)} failed`.padStart(14);
+  const failed = `${count(all.failed)} failed`.padStart(12);
   return [
     `  ${paint('bold', name.padEnd(12))}`,
-    `${count(all.calls)} calls`.padStart(13),
+    `${count(all.calls)} calls`.padStart(12),
     paint(all.failed > 0 ? 'red' : 'green', failed),
-    `   p50 ${ms(all.recentQuantile(now, 0.5)).padStart(7)}`,
-    `   p99 ${ms(all.recentQuantile(now, 0.99)).padStart(7)}`,
-    `   ${paint('dim', note)}`,
+    `  p50 ${ms(all.recentQuantile(now, 0.5)).padStart(7)}`,
+    `  p99 ${ms(all.recentQuantile(now, 0.99)).padStart(7)}`,
+    `  ${paint('dim', note)}`,
   ].join('');
 }

@@ -50,13 +50,13 @@ export class Show {
   /** The one being played. */
   act: Act;
   readonly #clock: Clock;
-  readonly #rate: number;
+  /** Calls per second of each side. */
+  readonly rate: number;
   readonly #acts: readonly Act[];
   readonly #played: { readonly name: string; readonly steersman: Played; readonly plain: Played }[] = [];
   #began = 0;
   #actBegan = 0;
 
-  /** `rate`: calls per second of each side. */
   constructor(
     steersman: Side,
     plain: Side,
@@ -65,7 +65,7 @@ export class Show {
     this.steersman = steersman;
     this.plain = plain;
     this.#clock = options.clock;
-    this.#rate = options.rate;
+    this.rate = options.rate;
     this.#acts = options.acts;
     this.act = options.acts[0] as Act;
   }
@@ -95,20 +95,21 @@ export class Show {
     await Promise.all([this.steersman, this.plain].map(({ caller }) => caller.warmUp()));
   }
 
-  /** Resolves when every act is over and every call has come to its end. */
-  async play(): Promise<void> {
+  /** Resolves when every act is over and every call has come to its end; rejects when it is interrupted. */
+  async play(interrupt: AbortSignal): Promise<void> {
     this.#began = this.#clock.now();
     const stop = this.#call();
     try {
       for (const act of this.#acts) {
         this.act = act;
         this.#actBegan = this.#clock.now();
-        await this.#playAct(act);
+        await unless(interrupt, this.#playAct(act));
       }
     } finally {
       stop();
     }
-    await Promise.all([this.steersman.caller.settled(), this.plain.caller.settled()]);
+    const { steersman, plain } = this;
+    await unless(interrupt, Promise.all([steersman.caller.settled(), plain.caller.settled()]));
   }
 
   /** Act by act, once it has been played. */
@@ -162,7 +163,7 @@ export class Show {
     let made = 0;
     let cancel = (): void => {};
     const tick = (): void => {
-      const due = Math.floor((this.elapsed / 1_000) * this.#rate);
+      const due = Math.floor((this.elapsed / 1_000) * this.rate);
       for (; made < due; made++) {
         this.steersman.caller.call();
         this.plain.caller.call();
@@ -172,6 +173,15 @@ export class Show {
     tick();
     return () => cancel();
   }
+}
+
+/** What a promise comes to, or a rejection as soon as the signal aborts. */
+function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  return Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener('abort', abort));
 }
 
 interface Counts {

@@ -19,7 +19,7 @@ const lines: readonly (readonly [string, (figures: Figures) => string])[] = [
   ['calls', ({ calls }) => count(calls)],
   ['failed calls', ({ failed }) => count(failed)],
   ['retries', ({ retries }) => (retries === undefined ? '–' : count(retries))],
-  ['busiest pod, of a fair share', ({ spread }) => times(spread)],
+  ['busiest pod, to a fair share', ({ spread }) => times(spread)],
   ['p50', ({ p50 }) => ms(p50)],
   ['p99', ({ p99 }) => ms(p99)],
 ];
