@@ -31,6 +31,8 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
   #abandoned: Outcome | undefined;
   #drained = 0;
   #stopDrain: Cancel | undefined;
+  /** Not yet at the endpoint: it waits for a connection. */
+  #waiting = true;
   /** Set while the handler of the caller runs: what it throws is not the backend's fault. */
   #calling = false;
 
@@ -38,15 +40,16 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
     super(backend, judge);
     this.call = call;
     this.started = started;
+    call.waiting(1);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     // undici starts a request anew after an HTTP/2 GOAWAY or REFUSED_STREAM.
     this.controller = controller;
-    if (this.#abandoned !== undefined) {
-      controller.abort(discarded);
-      return;
-    }
+    this.#waited();
+    // It waited for a connection too long. Thrown, so that undici writes nothing and keeps the connection, which
+    // an abort would cost.
+    if (this.#abandoned !== undefined) throw discarded;
     this.phase = 'sent';
   }
 
@@ -118,12 +121,17 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
 
   onResponseError(controller: Dispatcher.DispatchController | null, error: Error): void {
     if (controller !== null) this.controller = controller;
+    this.#waited();
     if (this.#abandoned !== undefined) {
       this.#drainEnded(this.#abandoned);
       return;
     }
     if (this.phase !== 'response') this.latency = this.call.now() - this.started;
-    if (this.#calling || this.call.aborted) this.release({ kind: 'cancelled' });
+    if (this.#calling || this.call.aborted) {
+      this.release({ kind: 'cancelled' });
+      this.call.fail(error);
+      return;
+    }
     this.call.failed(this, error);
   }
 
@@ -146,12 +154,19 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
   abandon(outcome: Outcome, reason?: Error, blameless = false): void {
     if (this.#abandoned !== undefined) return;
     this.#abandoned = outcome;
+    this.#waited();
     if (reason === undefined) {
       this.#stopDrain = this.call.schedule(drainTime, () => this.controller?.abort(discarded));
       return;
     }
     this.release(outcome, blameless);
     this.controller?.abort(reason);
+  }
+
+  #waited(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.call.waiting(-1);
   }
 
   #drainEnded(outcome: Outcome): void {

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { BackendStats } from '../core/backend.ts';
-import type { Cancel, Clock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import type { Circuit, CircuitState } from '../health/circuit.ts';
 
@@ -56,7 +56,7 @@ export class LiveBackend extends BackendStats {
 
   /** Cuts the calls in flight. */
   destroy(): void {
-    void this.#dispatcher?.destroy().catch(() => {});
+    if (this.#dispatcher !== undefined) void destroyed(this.#dispatcher);
   }
 
   async #drain(clock: Clock, timeout: number): Promise<void> {
@@ -65,17 +65,29 @@ export class LiveBackend extends BackendStats {
   }
 }
 
+/** Never rejects, and never takes longer than `timeout` ms, whatever the dispatcher does. */
 async function drained(dispatcher: Dispatcher, clock: Clock, timeout: number): Promise<void> {
-  let cancel: Cancel = () => {};
-  if (timeout > 0 && timeout !== Number.POSITIVE_INFINITY) {
-    cancel = clock.schedule(timeout, () => void dispatcher.destroy().catch(() => {}));
-  } else if (timeout === 0) {
-    void dispatcher.destroy().catch(() => {});
-  }
+  if (timeout === 0) return destroyed(dispatcher);
+  const { promise: cut, resolve } = Promise.withResolvers<void>();
+  const cancel =
+    timeout === Number.POSITIVE_INFINITY
+      ? undefined
+      : clock.schedule(timeout, () => void destroyed(dispatcher).then(resolve));
+  // Rejects when destroyed meanwhile, which is the end we want as well.
+  const closed = attempted(() => dispatcher.close());
+  await Promise.race([closed, cut]);
+  cancel?.();
+}
+
+function destroyed(dispatcher: Dispatcher): Promise<void> {
+  return attempted(() => dispatcher.destroy());
+}
+
+/** Somebody else's dispatcher may throw or reject; there is nobody left to tell. */
+async function attempted(work: () => Promise<unknown>): Promise<void> {
   try {
-    // Rejects when destroyed meanwhile, which is the end we want as well.
-    await dispatcher.close().catch(() => {});
-  } finally {
-    cancel();
+    await work();
+  } catch {
+    // Gone either way.
   }
 }

@@ -6,13 +6,18 @@ import type { PickRequest } from '../core/balancer.ts';
 import { type Cancel, holdProcess } from '../core/clock.ts';
 import {
   type Attempt as AttemptReport,
+  ClosedError,
   DeadlineError,
   type FailureClass,
   isDiscoveryError,
+  OverloadError,
 } from '../core/errors.ts';
+import { isFailure } from '../core/outcome.ts';
 import { targetName } from '../core/target.ts';
+import type { Verdict } from '../health/service-circuit.ts';
 import { errors } from '../undici/index.ts';
 import { Attempt } from './attempt.ts';
+import type { LiveBackend } from './backend.ts';
 import { StreamedBody } from './body.ts';
 import type { Due } from './deadlines.ts';
 import {
@@ -22,6 +27,7 @@ import {
   isIdempotentMethod,
   isRequestError,
   retryAfter,
+  withHeader,
 } from './failure.ts';
 import { AttemptFailed, fullJitter, type Retried, retryCall } from './retry.ts';
 import type { Service } from './service.ts';
@@ -63,6 +69,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   #retries = 0;
   #hops = 0;
   #again: { resolve: () => void; reject: (error: AttemptFailed) => void } | undefined;
+  /** The last error that an endpoint gave, rather than a reason not to ask one. */
+  #lastError: Error | undefined;
+  /** What the circuit of the service wants to know. */
+  #verdict: ((verdict: Verdict) => void) | undefined;
   #stopWaiting: Cancel | undefined;
   #totalDue = Number.POSITIVE_INFINITY;
   #attemptDue = Number.POSITIVE_INFINITY;
@@ -95,6 +105,12 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
       this.fail(error);
     }
     if (this.#done) return;
+    const admitted = this.#service.admit();
+    if (admitted instanceof Error) {
+      this.fail(admitted);
+      return;
+    }
+    this.#verdict = admitted;
     const now = this.now();
     this.#service.budget.deposit(now);
     this.#totalDue = now + settings.total;
@@ -104,12 +120,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     } else {
       this.#resolveDue = now + settings.resolve;
       this.#arm();
-      const release = holdProcess();
-      const leave = this.#service.wait(this);
-      this.#stopWaiting = () => {
-        leave();
-        release();
-      };
+      this.#stopWaiting = this.#wait();
     }
   }
 
@@ -131,20 +142,23 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   }
 
   attempt(): void {
+    const backend = this.#service.pick(this);
+    if (backend instanceof Error) this.#failAttempt(this.#lastError ?? backend, undefined);
+    else this.#send(backend);
+  }
+
+  #send(backend: LiveBackend): void {
     const service = this.#service;
-    const backend = service.pick(this);
-    if (backend instanceof Error) {
-      this.#failAttempt(backend, undefined);
-      return;
-    }
     const { settings } = service;
     const now = this.now();
     const attempt = new Attempt(this, backend, service, now);
     this.#latest = attempt;
     backend.calls++;
-    if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedgeDelay !== Number.POSITIVE_INFINITY) {
+    if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedge !== false) {
       this.#attemptDue = now + settings.attempt;
-      if (this.#rival === undefined && this.#mayRunTwice()) this.#hedgeDue = now + settings.hedgeDelay;
+      if (settings.hedge !== false && this.#rival === undefined && this.#body === undefined) {
+        this.#hedgeDue = this.#mayRunTwice() ? now + service.hedgeDelay(now) : Number.POSITIVE_INFINITY;
+      }
       this.#arm();
     }
     let options: Dispatcher.DispatchOptions = this.#options;
@@ -152,6 +166,13 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
       options = { ...options, origin: service.identity.origin, body: this.#body as never };
     } else if (options.origin !== service.identity.origin) {
       options = { ...options, origin: service.identity.origin };
+    }
+    if (settings.deadlineHeader !== undefined && this.#totalDue !== Number.POSITIVE_INFINITY) {
+      const left = Math.floor(Math.min(this.#totalDue - now, settings.attempt));
+      options = {
+        ...options,
+        headers: withHeader(options.headers ?? null, settings.deadlineHeader, String(left)),
+      };
     }
     try {
       backend.dispatcher.dispatch(options, attempt);
@@ -162,11 +183,17 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   // What attempts report.
 
+  /** So many attempts more, or less, wait for a connection. */
+  waiting(change: number): void {
+    this.#service.connecting += change;
+  }
+
   informed(attempt: Attempt, status: number, headers: IncomingHttpHeaders, statusText?: string): void {
     if (attempt === this.#latest) this.handler.onResponseStart?.(this, status, headers, statusText);
   }
 
   answered(attempt: Attempt, status: number, headers: IncomingHttpHeaders, statusText?: string): void {
+    this.#service.measured(attempt.latency);
     if (this.#service.settings.statuses.has(status) && this.#retryStatus(attempt, status, headers)) return;
     this.#commit(attempt);
     this.handler.onResponseStart?.(this, status, headers, statusText);
@@ -213,10 +240,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   backoff(delay: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const release = holdProcess();
+      const leave = this.#wait();
       const stop = (): void => {
         cancel();
-        release();
+        leave();
         this.#stopWaiting = undefined;
       };
       const cancel = this.#service.clock.schedule(delay, () => {
@@ -230,10 +257,21 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     });
   }
 
+  /** In no endpoint's hands: `close()` finds it among the waiting, and the process lives on for it. */
+  #wait(): Cancel {
+    const release = holdProcess();
+    const leave = this.#service.wait(this);
+    return () => {
+      leave();
+      release();
+    };
+  }
+
   /** Ends the call, unless it has ended. */
   fail(error: unknown): void {
     if (this.#done) return;
     this.#end();
+    this.#verdict?.(this.aborted || !saysOfService(error) ? 'neutral' : 'failure');
     this.#again?.resolve();
     const known = error instanceof Error ? error : new Error(String(error));
     const told = this.#attempts === undefined || this.aborted ? known : withAttempts(known, this.#attempts);
@@ -245,6 +283,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     const failure = failureClass(attempt, error);
     this.#note(attempt, failure, codeOf(error));
     if (failure === 'unsent') this.#service.connectFailed();
+    this.#lastError = error;
     if (this.#dropRival(attempt)) return;
     this.#failAttempt(error, this.#plan(failure, undefined));
   }
@@ -319,9 +358,14 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   /** Of two attempts that are out one is lost; true when the other goes on. */
   #dropRival(lost: Attempt): boolean {
-    if (this.#rival === undefined) return false;
-    if (lost === this.#latest) this.#latest = this.#rival;
+    const rival = this.#rival;
+    if (rival === undefined) return false;
     this.#rival = undefined;
+    if (lost === this.#latest) {
+      this.#latest = rival;
+      this.#attemptDue = rival.started + this.#service.settings.attempt;
+      this.#arm();
+    }
     return true;
   }
 
@@ -329,15 +373,22 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     const service = this.#service;
     this.#hedgeDue = Number.POSITIVE_INFINITY;
     const first = this.#latest;
-    const streamed = this.#body !== undefined;
-    if (first === undefined || streamed || service.size < 2 || !service.budget.withdraw(this.now())) {
+    if (first === undefined || service.size < 2) {
       this.#arm();
       return;
     }
-    this.tried = new Set([...(this.tried ?? []), first.backend]);
+    const tried = new Set([...(this.tried ?? []), first.backend]);
+    const second = service.pick({ ...(this.hashKey === undefined ? {} : { hashKey: this.hashKey }), tried });
+    // The same endpoint again would only be asked twice.
+    const useless = second instanceof Error || second === first.backend;
+    if (useless || !service.budget.withdraw(this.now())) {
+      this.#arm();
+      return;
+    }
+    this.tried = tried;
     this.#rival = first;
     service.retries++;
-    this.attempt();
+    this.#send(second);
   }
 
   #note(attempt: Attempt, failure: FailureClass, code: string): void {
@@ -347,10 +398,15 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   #commit(attempt: Attempt): void {
     this.#winner = attempt;
+    this.#verdict?.(
+      isFailure({ kind: 'response', status: attempt.status, latency: 0 }) ? 'failure' : 'success',
+    );
     this.#service.deadlines.remove(this);
     this.#again?.resolve();
     this.#again = undefined;
     const loser = attempt === this.#latest ? this.#rival : this.#latest;
+    // Noted too, as what it has taken so far: the slow ones are those that lose.
+    if (loser !== undefined) this.#service.measured(this.now() - loser.started);
     loser?.abandon({ kind: 'cancelled' }, new errors.RequestAbortedError('another attempt answered first'));
     if (this.#paused) attempt.controller?.pause();
   }
@@ -468,14 +524,25 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   }
 }
 
+/** Whether the end of a call says how the service fares: not when the call itself was wrong, or came too late. */
+function saysOfService(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    !isRequestError(error) &&
+    !(error instanceof ClosedError) &&
+    !(error instanceof OverloadError)
+  );
+}
+
 /**
  * The error with what was tried. An error may belong to several calls, when a connection they all waited for
  * failed: each gets its own.
  */
 function withAttempts(error: Error, attempts: readonly AttemptReport[]): Error {
-  if (isDiscoveryError(error)) return error;
+  if (isDiscoveryError(error) && error.attempts.length > 0) return error;
   let own = error;
-  if (Object.hasOwn(error, 'attempts') || !Object.isExtensible(error)) {
+  const shared = Object.hasOwn(error, 'attempts') && !isDiscoveryError(error);
+  if (shared || !Object.isExtensible(error)) {
     own = new Error(error.message);
     Object.setPrototypeOf(own, Object.getPrototypeOf(error));
     Object.defineProperties(own, Object.getOwnPropertyDescriptors(error));

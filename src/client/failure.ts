@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici';
 import type { FailureClass } from '../core/errors.ts';
 import type { Attempt } from './attempt.ts';
 
@@ -69,3 +70,14 @@ export function retryAfter(value: string | undefined, wallClock: number): number
   const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallClock);
 }
+
+/** The headers, in whatever shape they are, and one more, unless they have it. */
+export function withHeader(headers: Headers, name: string, value: string): Headers {
+  if (headerValue(headers, name) !== undefined) return headers;
+  if (headers == null) return { [name]: value };
+  if (Array.isArray(headers)) return [...headers, name, value];
+  if (Symbol.iterator in headers) return [...(headers as Iterable<[string, string]>), [name, value]] as never;
+  return { ...headers, [name]: value };
+}
+
+type Headers = NonNullable<Dispatcher.DispatchOptions['headers']> | null;

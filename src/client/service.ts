@@ -3,19 +3,28 @@ import type { Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import { type Clock, holdProcess, type Random } from '../core/clock.ts';
 import { addressOf, type Endpoint, sameEndpoint } from '../core/endpoint.ts';
-import { ClosedError, DiscoveryWarning, NoEndpointsError, ResolveError } from '../core/errors.ts';
+import {
+  CircuitOpenError,
+  ClosedError,
+  DiscoveryWarning,
+  NoEndpointsError,
+  OverloadError,
+  ResolveError,
+} from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
 import type { Resolver, SetInfo, Watch } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { Circuit, type CircuitState } from '../health/circuit.ts';
 import { inPanic, maxEjected } from '../health/ejection.ts';
+import { ServiceCircuit, type Verdict } from '../health/service-circuit.ts';
 import { slowStartShare } from '../health/slow-start.ts';
 import { LiveBackend } from './backend.ts';
 import { type Budget, retryBudget, unlimited } from './budget.ts';
 import { Call, type CallDispatchOptions } from './call.ts';
 import { Deadlines } from './deadlines.ts';
 import { Events } from './events.ts';
+import { Latencies } from './latencies.ts';
 import type { Judge } from './lease.ts';
 import type { Settings } from './settings.ts';
 
@@ -86,6 +95,10 @@ export class Service implements Judge {
   readonly deadlines: Deadlines;
   readonly events: Events = new Events();
   retries = 0;
+  /** Attempts that wait for a connection. */
+  connecting = 0;
+  readonly #latencies = new Latencies();
+  #circuit: ServiceCircuit | undefined;
   #parts: ServiceParts;
   #budget: Budget;
   #watch: Watch | undefined;
@@ -113,6 +126,7 @@ export class Service implements Judge {
     this.wallClock = parts.wallClock;
     this.deadlines = Deadlines.of(parts.clock);
     this.#budget = budgetOf(parts.settings);
+    this.#circuit = this.#circuitOf(parts.settings);
   }
 
   get parts(): ServiceParts {
@@ -184,6 +198,42 @@ export class Service implements Judge {
     }
   }
 
+  /** Whether a new call may begin: what is returned hears of its end, where somebody wants to know. */
+  admit(): ((verdict: Verdict) => void) | Error | undefined {
+    const { totalQueue } = this.settings;
+    if (this.#waiters.size + this.connecting >= totalQueue) {
+      return new OverloadError(
+        `${totalQueue} calls of ${targetName(this.target)} wait already: slow down, or raise queue.total`,
+        this.target,
+      );
+    }
+    if (this.#circuit === undefined) return undefined;
+    const admitted = this.#circuit.admit();
+    if (admitted !== undefined) return admitted;
+    const { retryAfter } = this.#circuit;
+    return new CircuitOpenError(
+      `the circuit of ${targetName(this.target)} is open: come back in ${Math.ceil(retryAfter)} ms`,
+      this.target,
+      retryAfter,
+    );
+  }
+
+  /** Notes how long an answer took, in ms, for the percentile after which calls are hedged. */
+  measured(latency: number): void {
+    const { hedge } = this.settings;
+    if (hedge !== false && hedge.percentile !== undefined) this.#latencies.note(latency, this.clock.now());
+  }
+
+  /** ms after which a call that began at `now` is hedged. */
+  hedgeDelay(now: number): number {
+    const { hedge } = this.settings;
+    if (hedge === false) return Number.POSITIVE_INFINITY;
+    const { delay, percentile } = hedge;
+    if (percentile === undefined) return delay ?? Number.POSITIVE_INFINITY;
+    const measured = this.#latencies.percentile(percentile, now);
+    return measured === undefined ? (delay ?? Number.POSITIVE_INFINITY) : Math.max(measured, delay ?? 0);
+  }
+
   /** Tells the waiter of the first set, or of what keeps it away; the returned function takes it back. */
   wait(waiter: Waiter): () => void {
     // Asked for again by each newcomer, and told at once: it will not get better by waiting.
@@ -245,9 +295,11 @@ export class Service implements Judge {
         this.target,
       );
     }
-    const picked = this.#pickFrom(eligible, request);
-    if (this.settings.slowStart === 0 || picked instanceof Error) return picked;
-    return this.#slowStart(picked, request);
+    let picked = this.#pickFrom(eligible, request);
+    if (this.settings.slowStart !== 0 && picked instanceof LiveBackend) {
+      picked = this.#slowStart(picked, request);
+    }
+    return picked instanceof LiveBackend && this.#full(picked) ? this.#pickFree(request) : picked;
   }
 
   begin(backend: LiveBackend): Release | undefined {
@@ -267,9 +319,10 @@ export class Service implements Judge {
   }
 
   report(backend: LiveBackend, failed: boolean, epoch: number): void {
+    if (backend.draining) return;
     if (backend.circuit === undefined) {
       const settings = this.settings.endpointCircuit;
-      if (settings === false || backend.draining) return;
+      if (settings === false) return;
       backend.circuit = new Circuit(settings, {
         clock: this.clock,
         random: this.random,
@@ -300,15 +353,23 @@ export class Service implements Judge {
   update(parts: ServiceParts): void {
     const before = this.#parts;
     this.#parts = parts;
-    if (parts.settings !== before.settings) this.#budget = budgetOf(parts.settings);
+    const { settings } = parts;
+    if (!same(settings.budget, before.settings.budget)) this.#budget = budgetOf(settings);
+    if (!same(settings.serviceCircuit, before.settings.serviceCircuit)) {
+      this.#circuit?.close();
+      this.#circuit = this.#circuitOf(settings);
+    }
     if (parts.transport !== before.transport) {
       for (const backend of this.#backends.values())
         backend.reconnect(this.clock, this.settings.drainTimeout);
     }
-    if (parts.settings.endpointCircuit === false) {
-      for (const backend of this.#backends.values()) {
+    for (const backend of this.#backends.values()) {
+      if (settings.endpointCircuit === false) {
         backend.circuit?.close();
         backend.circuit = undefined;
+        backend.circuitState = 'closed';
+      } else {
+        backend.circuit?.update(settings.endpointCircuit);
       }
     }
     if (parts.resolver !== before.resolver && this.#watch !== undefined) {
@@ -364,6 +425,7 @@ export class Service implements Judge {
     await Promise.resolve();
     for (const waiter of [...this.#waiters]) waiter.fail(this.#closedError());
     this.#waiters.clear();
+    this.#circuit?.close();
     for (const backend of this.#backends.values()) this.#drain(backend);
     this.#backends.clear();
     this.#refreshEligible();
@@ -468,11 +530,20 @@ export class Service implements Judge {
   }
 
   #connect(endpoint: Endpoint): Dispatcher {
-    const dispatcher = this.#parts.transport(this.identity, endpoint);
-    if (typeof dispatcher?.dispatch !== 'function') {
-      throw new TypeError(
-        `the transport of ${targetName(this.target)} made no Dispatcher for ${addressOf(endpoint.address, endpoint.port)}`,
+    const failed = (why: string, cause?: unknown): NoEndpointsError =>
+      new NoEndpointsError(
+        `the transport of ${targetName(this.target)} failed for ${addressOf(endpoint.address, endpoint.port)}: ${why}`,
+        this.target,
+        { cause },
       );
+    let dispatcher: Dispatcher;
+    try {
+      dispatcher = this.#parts.transport(this.identity, endpoint);
+    } catch (cause) {
+      throw failed(cause instanceof Error ? cause.message : String(cause), cause);
+    }
+    for (const method of ['dispatch', 'close', 'destroy'] as const) {
+      if (typeof dispatcher?.[method] !== 'function') throw failed(`it made no Dispatcher with ${method}()`);
     }
     return dispatcher;
   }
@@ -498,6 +569,30 @@ export class Service implements Judge {
     return this.#noPick(error.message, error);
   }
 
+  /** Whether as many calls wait for a connection of this backend as may. */
+  #full(backend: LiveBackend): boolean {
+    return backend.inflight >= this.settings.endpointLimit;
+  }
+
+  /** The balancer's choice is full: another that is not, or the error that says that all are. */
+  #pickFree(request: PickRequest): LiveBackend | Error {
+    const full = this.#eligible.filter((backend) => this.#full(backend));
+    if (full.length === this.#eligible.length) {
+      return new OverloadError(
+        `${this.settings.endpointLimit} calls use or wait for the connections of each endpoint of ${targetName(this.target)}: ` +
+          'slow down, or raise pool.connections or queue.endpoint',
+        this.target,
+      );
+    }
+    const { hashKey } = request;
+    const tried = new Set([...(request.tried ?? []), ...full]);
+    const picked = this.#pickFrom(this.#eligible, hashKey === undefined ? { tried } : { hashKey, tried });
+    if (picked instanceof LiveBackend && this.#full(picked)) {
+      return this.#eligible.find((backend) => !this.#full(backend)) ?? picked;
+    }
+    return picked;
+  }
+
   #noPick(why: string, cause: unknown): NoEndpointsError {
     return new NoEndpointsError(`no endpoint picked for ${targetName(this.target)}: ${why}`, this.target, {
       cause,
@@ -509,12 +604,10 @@ export class Service implements Judge {
     const window = this.settings.slowStart;
     const share = slowStartShare(picked.age, window);
     if (share >= 1 || this.random() < share) return picked;
-    const grown =
-      this.#settled.length === this.#eligible.length
-        ? this.#settled
-        : this.#eligible.filter((b) => b.age >= window);
-    this.#settled = grown;
-    return grown.length === 0 ? picked : this.#pickFrom(grown, request);
+    const grown = this.#eligible.filter((backend) => backend.age >= window);
+    // They only get more until the set changes: as many are the same, and balancers cache by the array.
+    if (grown.length !== this.#settled.length) this.#settled = grown;
+    return grown.length === 0 ? picked : this.#pickFrom(this.#settled, request);
   }
 
   #whyEmpty(): string {
@@ -550,13 +643,20 @@ export class Service implements Judge {
     const known = [...this.#backends.values()];
     const healthy = known.filter(({ circuit }) => circuit === undefined || circuit.admits);
     this.#panic = inPanic(healthy.length, known.length, this.settings.panicThreshold);
-    const eligible = this.#panic ? known : healthy;
+    // However unhealthy, there must be one to pick.
+    const eligible = this.#panic || healthy.length === 0 ? known : healthy;
     const same =
       eligible.length === this.#eligible.length &&
       eligible.every((backend, i) => backend === this.#eligible[i]);
     if (same && !renew) return;
     this.#eligible = eligible;
     this.#settled = [];
+  }
+
+  #circuitOf({ serviceCircuit }: Settings): ServiceCircuit | undefined {
+    if (serviceCircuit === false) return undefined;
+    const { clock, random } = this;
+    return new ServiceCircuit(serviceCircuit, { clock, random, onChange: () => {} });
   }
 
   #closedError(): ClosedError {
@@ -566,6 +666,11 @@ export class Service implements Judge {
 
 function budgetOf({ budget }: Settings): Budget {
   return budget === false ? unlimited : retryBudget(budget.ratio, budget.minPerSecond, budget.window);
+}
+
+/** Whether two groups of settings say the same. */
+function same(a: object | false, b: object | false): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** What is wrong with a reported set, or undefined: a user's resolver may report anything. */

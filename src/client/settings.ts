@@ -7,7 +7,7 @@ export interface Settings {
   readonly connect: number;
   readonly resolve: number;
   readonly idle: number;
-  /** 1 when retries are off. */
+  /** 1 when retries are off; what was provably not sent goes elsewhere all the same, unless `retry` is false. */
   readonly attempts: number;
   readonly retry: boolean;
   readonly statuses: ReadonlySet<number>;
@@ -16,8 +16,13 @@ export interface Settings {
   readonly maxRetryAfter: number;
   readonly bodyLimit: number;
   readonly budget: { readonly ratio: number; readonly minPerSecond: number; readonly window: number } | false;
-  /** ms, or Infinity for no hedging. */
-  readonly hedgeDelay: number;
+  /** Name of the header that tells what is left of `total`. */
+  readonly deadlineHeader: string | undefined;
+  readonly hedge: { readonly delay: number | undefined; readonly percentile: number | undefined } | false;
+  /** Calls that one endpoint may have at a time, those that wait for a connection included. */
+  readonly endpointLimit: number;
+  /** Calls that may wait in all. */
+  readonly totalQueue: number;
   readonly endpointCircuit:
     | {
         readonly consecutive: number;
@@ -36,8 +41,11 @@ export interface Settings {
   readonly drainTimeout: number;
 }
 
+/** Streams that undici opens on one HTTP/2 connection. */
+const streams = 100;
+
 export function settingsOf(options: ServiceOptions): Settings {
-  const { timeout = {}, retry = {}, hedge = false, circuit = {}, pool = {} } = options;
+  const { timeout = {}, retry = {}, hedge = false, circuit = {}, pool = {}, queue = {} } = options;
   const { endpoint = {}, service = false } = circuit;
   const { budget = {} } = retry === false ? { budget: false as const } : retry;
   const tries = retry === false ? {} : retry;
@@ -48,7 +56,7 @@ export function settingsOf(options: ServiceOptions): Settings {
     resolve: timeout.resolve ?? 5_000,
     idle: timeout.idle ?? 300_000,
     attempts: retry === false ? 1 : (tries.attempts ?? 3),
-    retry: retry !== false && (tries.attempts ?? 3) > 1,
+    retry: retry !== false,
     statuses: new Set(tries.statuses ?? [502, 503, 504]),
     backoffMin: tries.backoff?.min ?? 25,
     backoffMax: tries.backoff?.max ?? 250,
@@ -59,7 +67,13 @@ export function settingsOf(options: ServiceOptions): Settings {
       minPerSecond: budget.minPerSecond ?? 10,
       window: budget.window ?? 10_000,
     },
-    hedgeDelay: hedge === false ? Number.POSITIVE_INFINITY : hedge.delay,
+    deadlineHeader: timeout.header?.toLowerCase(),
+    hedge: hedge && { delay: hedge.delay, percentile: hedge.percentile },
+    // Where connections are not limited nothing waits for one longer than it takes to make it.
+    endpointLimit:
+      (pool.connections ?? Number.POSITIVE_INFINITY) * (pool.allowH2 === true ? streams : 1) +
+      (queue.endpoint ?? 100),
+    totalQueue: queue.total ?? 10_000,
     endpointCircuit: endpoint && {
       consecutive: endpoint.consecutive ?? 5,
       rate: endpoint.rate ?? 0.85,

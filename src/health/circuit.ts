@@ -40,7 +40,7 @@ export type TrialResult = 'success' | 'failure' | 'neutral';
  * half-open state. Its window is rotated when it is read, so that no circuit needs a ticker.
  */
 export class Circuit {
-  readonly #settings: CircuitSettings;
+  #settings: CircuitSettings;
   readonly #context: CircuitContext;
   #rotator = new EventEmitter();
   #breaker: CircuitBreaker<[Promise<void>], void>;
@@ -50,6 +50,7 @@ export class Circuit {
   #lastFailure: number;
   /** Undefined while it is not closed: only health makes ejections forgotten. */
   #closedAt: number | undefined;
+  /** When an open circuit lets a trial through, or a trial that runs is given up. */
   #retryAt = 0;
   #epoch = 0;
   #cancel: Cancel | undefined;
@@ -77,9 +78,9 @@ export class Circuit {
     return this.#epoch;
   }
 
-  /** ms until a trial is let through; 0 unless open. */
+  /** ms until a trial is let through; 0 when one may begin now. */
   get retryAfter(): number {
-    return this.#breaker.opened ? Math.max(0, this.#retryAt - this.#context.clock.now()) : 0;
+    return this.admits ? 0 : Math.max(0, this.#retryAt - this.#context.clock.now());
   }
 
   /** Whether nothing is left to remember: as if it had never failed. */
@@ -90,9 +91,14 @@ export class Circuit {
     );
   }
 
+  /** Takes new limits; what was counted stays. */
+  update(settings: CircuitSettings): void {
+    this.#settings = settings;
+  }
+
   /** The result of a call that began in the current epoch and was no trial; ignored unless closed. */
   report(failed: boolean): void {
-    if (!this.#breaker.closed) return;
+    if (!this.#breaker.closed || this.#gone) return;
     this.#rotate();
     this.#breaker.emit('fire', []);
     if (!failed) {
@@ -127,7 +133,9 @@ export class Circuit {
       () => this.#closed(),
       () => this.#open(),
     );
-    this.#cancel = this.#context.clock.schedule(this.#settings.ejection, () => settle('neutral'));
+    const { clock } = this.#context;
+    this.#retryAt = clock.now() + this.#settings.ejection;
+    this.#cancel = clock.schedule(this.#settings.ejection, () => settle('neutral'));
     this.#context.onChange();
     return settle;
   }
