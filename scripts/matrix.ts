@@ -42,16 +42,20 @@ try {
   );
   cpSync(join(import.meta.dirname, 'smoke.mjs'), join(app, 'smoke.mjs'));
   cpSync(join(import.meta.dirname, 'smoke.cjs'), join(app, 'smoke.cjs'));
-  const run = (version: string, file: string) =>
-    spawnSync(join(app, 'node_modules', `node-${version}`, 'bin', 'node'), ['--no-warnings', file], {
-      cwd: app,
-      encoding: 'utf8',
-      timeout: 60_000,
-    });
+  const run = (version: string, file: string, ...flags: readonly string[]) =>
+    spawnSync(
+      join(app, 'node_modules', `node-${version}`, 'bin', 'node'),
+      ['--no-warnings', ...flags, file],
+      {
+        cwd: app,
+        encoding: 'utf8',
+        timeout: 60_000,
+      },
+    );
 
   for (const version of supported) {
     for (const file of ['smoke.mjs', 'smoke.cjs']) {
-      const { status, stdout, stderr } = run(version, file);
+      const { status, stdout, stderr } = run(version, file, '--experimental-eventsource');
       result(`Node ${version}: ${file}`, status === 0 && stdout.includes('smoke ok'), `${stdout}${stderr}`);
     }
   }
