@@ -148,6 +148,7 @@ export class Session<T> {
       if (!marksInitialEnd(object)) return;
       const items = [...this.#initial.values()];
       this.#initial = undefined;
+      this.#told = true;
       this.#listener.onInitial(items, version);
       this.#becomeLive();
     } else if (name === undefined) return;
