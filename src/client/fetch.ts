@@ -84,8 +84,10 @@ export function platformFetch(
   input: string | URL | Request,
   init: FetchInit | undefined,
 ): Promise<Response> {
+  // What is no init gets the platform's own error.
+  if (init != null && typeof init !== 'object') return platform(input, init);
   const own: Record<string, unknown> = { dispatcher };
-  if (init !== undefined && init !== null) {
+  if (init != null) {
     for (const key of initKeys) {
       const value = (init as Record<string, unknown>)[key];
       if (value !== undefined) own[key] = value;
