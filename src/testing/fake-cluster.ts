@@ -1,5 +1,14 @@
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
-import { boolean, checkOptions, func, implementing, integer, number, string } from '../core/options.ts';
+import {
+  boolean,
+  checkOptions,
+  func,
+  implementing,
+  integer,
+  number,
+  oneOf,
+  string,
+} from '../core/options.ts';
 import { Addresses } from './fake-cluster/addresses.ts';
 import { FakeApi } from './fake-cluster/api-server.ts';
 import { EndpointsController, type PodView } from './fake-cluster/controller.ts';
@@ -19,6 +28,11 @@ export interface FakeClusterOptions {
   readonly propagation?: number;
   /** Endpoints per slice, 100 by default as kube-controller-manager has it. */
   readonly endpointsPerSlice?: number;
+  /**
+   * Whether pods have addresses of their own, all with the same port, or share 127.0.0.1, each with a port of its
+   * own; the former by default where the system has more loopback addresses than one, as Linux has.
+   */
+  readonly podAddresses?: 'own' | 'shared';
   /** ms between the bookmarks of a watch, 60 000 by default. */
   readonly bookmarkInterval?: number;
   /** Changes that can be watched from later, 1000 by default. */
@@ -35,6 +49,7 @@ const clusterShape = {
   namespace: string,
   propagation: number(0),
   endpointsPerSlice: integer(1, 1000),
+  podAddresses: oneOf('own', 'shared'),
   bookmarkInterval: number(1),
   history: integer(1),
   anonymous: boolean,
@@ -81,7 +96,11 @@ export class FakeCluster implements AsyncDisposable {
 
   static async start(options: FakeClusterOptions = {}): Promise<FakeCluster> {
     checkOptions('FakeCluster.start', clusterShape, options);
-    const cluster = new FakeCluster(options, await Addresses.find(systemRandom));
+    const shared = options.podAddresses === 'shared';
+    const addresses = shared ? Addresses.shared() : await Addresses.find(systemRandom);
+    if (options.podAddresses === 'own' && !addresses.distinct)
+      throw new Error('FakeCluster.start: this system has no loopback address but 127.0.0.1 for pods');
+    const cluster = new FakeCluster(options, addresses);
     await cluster.api.listen();
     cluster.#file = await TemporaryFile.create('kubeconfig', cluster.kubeconfigText);
     cluster.#namespace(cluster.namespace);

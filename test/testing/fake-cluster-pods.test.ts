@@ -215,6 +215,24 @@ describe('a service', () => {
     expect(service.pods.map(({ served }) => served)).toEqual([2, 2]);
   });
 
+  test('gives pods ports of their own where they share an address, in slices of their own', async () => {
+    await using cluster = await FakeCluster.start({ podAddresses: 'shared' });
+    const service = await cluster.service('web', { replicas: 3 });
+    expect(new Set(service.pods.map(({ address }) => address))).toEqual(new Set(['127.0.0.1']));
+    expect(new Set(service.pods.map(({ port }) => port)).size).toBe(3);
+    const list = (await (await ask(cluster, slicesIn('default'))).json()) as {
+      items: { ports: { port: number }[]; endpoints: { targetRef: { name: string } }[] }[];
+    };
+    for (const { ports, endpoints } of list.items) {
+      const { body } = await get(`http://127.0.0.1:${ports[0]?.port}/`);
+      expect(endpoints.map(({ targetRef }) => targetRef.name)).toEqual([JSON.parse(body).pod]);
+    }
+    const { url } = await service.virtualIp();
+    expect((await get(url)).status).toBe(200);
+    await service.rollingRestart();
+    expect(service.pods).toHaveLength(3);
+  });
+
   test('puts its pods in zones and on nodes in turn', async () => {
     await using cluster = await FakeCluster.start();
     const { pods } = await cluster.service('web', {
@@ -315,32 +333,41 @@ describe('the virtual IP', () => {
 });
 
 test('closing leaves no server, socket or timer, whatever goes on', async () => {
-  const before = process.getActiveResourcesInfo().sort();
-  const cluster = await FakeCluster.start({ propagation: 5_000 });
-  cluster.propagation = 0;
-  const service = await cluster.service('web', { replicas: 3 });
+  const open = (): string[] =>
+    process.getActiveResourcesInfo().filter((name) => /TCP|Pipe|Timeout/.test(name));
+  const before = open();
+  const clock = new FakeClock();
+  const cluster = await FakeCluster.start({ clock });
+  const started = cluster.service('web', { replicas: 3, startup: 100, latency: 60_000 });
+  await expect.poll(() => clock.pending).toBe(3);
+  await clock.advance(100);
+  const service = await started;
   cluster.propagation = 5_000;
+  const scaled = service.scale(4);
+  await expect.poll(() => service.pods.length).toBe(4);
+  const terminated = service.pods[1]?.terminate({ preStop: 60_000 });
+
+  const pod = service.pods[0] as FakePod;
   const { url } = await service.virtualIp();
-  const agent = new Agent({ keepAlive: true });
-  await get(url, agent);
+  const answers = [get(url).catch(codeOf), get(urlOf(pod)).catch(codeOf)];
+  await expect.poll(() => service.pods.reduce((sum, { inflight }) => sum + inflight, 0)).toBe(2);
   const watch = new WatchReader(
     await ask(cluster, `${slicesIn('default')}?watch=1&allowWatchBookmarks=true`),
   );
   await watch.next();
-  const pod = service.pods[0] as FakePod;
-  pod.latency = 60_000;
-  const hanging = get(urlOf(pod)).catch(codeOf);
-  await expect.poll(() => pod.inflight).toBe(1);
-  const end = service.pods[1]?.terminate({ preStop: 60_000 });
+  const future = ask(cluster, `${slicesIn('default')}?resourceVersion=99999`).catch(() => 'cut');
+  await expect.poll(() => cluster.api.requests.length).toBe(2);
   cluster.api.stall();
   const stalled = ask(cluster, slicesIn('default')).catch(() => 'cut');
-  await expect.poll(() => cluster.api.requests.length).toBe(2);
+  await expect.poll(() => cluster.api.requests.length).toBe(3);
+
   await cluster.close();
   await cluster.close();
-  await end;
-  expect(await hanging).toBe('ECONNRESET');
-  expect(await stalled).toBe('cut');
+  await terminated;
+  await scaled;
+  expect(await Promise.all(answers)).toEqual(['ECONNRESET', 'ECONNRESET']);
+  expect(await Promise.all([future, stalled])).toEqual(['cut', 'cut']);
   await expect(watch.rest()).rejects.toThrow();
-  agent.destroy();
-  await expect.poll(() => process.getActiveResourcesInfo().sort()).toEqual(before);
+  await expect.poll(open).toEqual(before);
+  await expect.poll(() => clock.pending).toBe(0);
 });

@@ -21,7 +21,12 @@ export class Addresses {
   /** Begins somewhere in 127.1.0.0–127.199.255.0, so that clusters side by side do not meet. */
   static async find(random: Random): Promise<Addresses> {
     const start = loopback + (1 + Math.floor(random() * 199)) * 2 ** 16 + Math.floor(random() * 256) * 2 ** 8;
-    return new Addresses(start, await canListen(format(start + 1)));
+    return (await canListen(format(start + 1))) ? new Addresses(start, true) : Addresses.shared();
+  }
+
+  /** 127.0.0.1 for all. */
+  static shared(): Addresses {
+    return new Addresses(loopback, false);
   }
 
   next(): string {

@@ -206,26 +206,22 @@ export class FakeApi {
       if (object === undefined) throw notFound(resource, name);
       exchange.reply(200, typed(resource, object));
     } else if (verb === 'list') {
-      await catchUp(this.#settings, revisionOf(asked.query) ?? 0);
+      await catchUp(this.#settings, revisionOf(asked.query) ?? 0, exchange.closed);
       exchange.reply(200, listObjects(store, asked, resource));
     } else if (verb === 'watch') {
       checkWatch(asked);
       exchange.open();
-      await this.#watch(response, asked, resource);
+      await this.#watch(exchange, asked, resource);
     } else {
       const written = writer.serve(asked, resource, type.split(';', 1)[0] ?? '', parseBody(body));
       exchange.reply(written.status, written.body);
     }
   }
 
-  async #watch(response: ServerResponse, asked: ApiRequest, resource: Resource): Promise<void> {
+  async #watch({ response, closed }: Exchange, asked: ApiRequest, resource: Resource): Promise<void> {
     const stream = new EventStream(response, () => this.chunkSize, this.#stalled !== undefined);
-    const closed = new AbortController();
     this.#streams.add(stream);
-    response.once('close', () => {
-      this.#streams.delete(stream);
-      closed.abort();
-    });
-    await serveWatch(this.#settings, asked, resource, stream, closed.signal);
+    closed.addEventListener('abort', () => this.#streams.delete(stream));
+    await serveWatch(this.#settings, asked, resource, stream, closed);
   }
 }

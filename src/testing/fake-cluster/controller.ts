@@ -66,6 +66,7 @@ export class EndpointsController {
   #noticed = false;
   #round = 0;
   #written = 0;
+  #closed = false;
 
   constructor(settings: ControllerSettings, propagation: number) {
     this.#settings = settings;
@@ -80,10 +81,11 @@ export class EndpointsController {
 
   /** Something has changed. Changes of the same turn are seen together. */
   notice(): void {
-    if (this.#noticed) return;
+    if (this.#noticed || this.#closed) return;
     this.#noticed = true;
     queueMicrotask(() => {
       this.#noticed = false;
+      if (this.#closed) return;
       const pods = this.#settings.pods();
       const round = ++this.#round;
       if (this.propagation <= 0) return this.#write(pods, round);
@@ -98,7 +100,7 @@ export class EndpointsController {
   /** Resolves when everything that has happened so far is in the slices. */
   async settled(): Promise<void> {
     await Promise.resolve();
-    if (this.#written >= this.#round && !this.#noticed) return;
+    if (this.#closed || (this.#written >= this.#round && !this.#noticed)) return;
     await new Promise<void>((resolve) => this.#waiting.add(resolve));
     return this.settled();
   }
@@ -106,7 +108,7 @@ export class EndpointsController {
   close(): void {
     this.#stop();
     for (const cancel of this.#cancels) cancel();
-    this.#written = Number.POSITIVE_INFINITY;
+    this.#closed = true;
     this.#wake();
   }
 

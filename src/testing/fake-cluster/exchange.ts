@@ -43,6 +43,8 @@ export class Exchange {
   /** Undefined when no objects are asked for. */
   readonly asked: ApiRequest | undefined;
   readonly record: ApiRecord & { status: number };
+  /** Aborts when the answer has ended, or the caller has gone. */
+  readonly closed: AbortSignal;
   readonly #random: Random;
 
   constructor(
@@ -57,6 +59,9 @@ export class Exchange {
     this.asked = asked;
     this.record = record;
     this.#random = random;
+    const closed = new AbortController();
+    this.closed = closed.signal;
+    response.once('close', () => closed.abort());
   }
 
   /** The body, whole. */

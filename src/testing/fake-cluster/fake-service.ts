@@ -1,4 +1,4 @@
-import { type Clock, type Random, wait } from '../../core/clock.ts';
+import type { Clock, Random } from '../../core/clock.ts';
 import {
   arrayOf,
   boolean,
@@ -254,7 +254,6 @@ export class FakeService {
     });
     this.#pods.push(pod);
     controller.notice();
-    if (startup > 0) await wait(clock, startup);
-    pod.ready = true;
+    await pod.start(startup);
   }
 }

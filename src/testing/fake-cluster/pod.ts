@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { type Cancel, type Clock, type Random, wait } from '../../core/clock.ts';
+import { type Clock, type Random, wait } from '../../core/clock.ts';
 import { boolean, checkOptions, integer, number, oneOf, type Shape } from '../../core/options.ts';
 import type { PodServer } from './pod-server.ts';
 
@@ -74,6 +74,8 @@ export class FakePod {
   latency: number | (() => number);
   readonly #settings: PodSettings;
   readonly #gone = Promise.withResolvers<void>();
+  /** Ends what waits for its time. */
+  readonly #end = new AbortController();
   #failure: PodFailure | undefined;
   #ready = false;
   #phase: 'running' | 'terminating' | 'stopping' | 'gone' = 'running';
@@ -164,6 +166,13 @@ export class FakePod {
     this.#settings.server.crash();
     this.#settings.onChange();
     this.#gone.resolve();
+    this.#end.abort();
+  }
+
+  /** Used by the service. Becomes ready after `startup` ms, unless it is gone by then. */
+  async start(startup: number): Promise<void> {
+    if (startup > 0) await this.#wait(startup);
+    if (this.#phase !== 'gone') this.ready = true;
   }
 
   /**
@@ -178,7 +187,7 @@ export class FakePod {
     this.#phase = 'terminating';
     this.#settings.onChange();
     const kill = this.#settings.clock.schedule(grace, () => this.kill());
-    if (preStop > 0) await Promise.race([wait(this.#settings.clock, preStop), this.#gone.promise]);
+    if (preStop > 0) await this.#wait(preStop);
     if (this.phase === 'terminating' && onStop === 'drain') {
       this.#phase = 'stopping';
       this.#settings.onChange();
@@ -191,26 +200,25 @@ export class FakePod {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.#inflight++;
     response.once('finish', () => this.#served++);
-    const closed = new Promise<void>((resolve) => {
-      response.once('close', () => {
-        this.#inflight--;
-        resolve();
-      });
+    const closed = new AbortController();
+    response.once('close', () => {
+      this.#inflight--;
+      closed.abort();
     });
     const failure = this.#rollFailure();
     if (failure?.hang) return;
     if (failure?.reset) return void request.socket.resetAndDestroy();
     const latency = typeof this.latency === 'function' ? this.latency() : this.latency;
-    if (latency > 0) await this.#pause(latency, closed);
-    if (response.destroyed) return;
     try {
+      if (latency > 0) await wait(this.#settings.clock, latency, closed.signal);
       if (failure?.status === undefined) await this.#settings.handler(request, response, this);
       else {
         response.statusCode = failure.status;
         response.end(`${this.name} answers ${failure.status} because the test told it to\n`);
       }
     } catch (error) {
-      if (response.headersSent) response.destroy();
+      // With the caller gone, there is no one to tell; within an answer, no way to.
+      if (response.headersSent || response.destroyed) response.destroy();
       else {
         response.statusCode = 500;
         response.end(`the handler of ${this.name} threw: ${String(error)}\n`);
@@ -225,14 +233,9 @@ export class FakePod {
     return rate >= 1 || this.#settings.random() < rate ? failure : undefined;
   }
 
-  /** Waits out the latency, or until the caller has gone. */
-  async #pause(latency: number, closed: Promise<void>): Promise<void> {
-    let cancel: Cancel = () => {};
-    const elapsed = new Promise<void>((resolve) => {
-      cancel = this.#settings.clock.schedule(latency, resolve);
-    });
-    await Promise.race([elapsed, closed]);
-    cancel();
+  /** Waits for so long, or until the pod is gone. */
+  async #wait(delay: number): Promise<void> {
+    await wait(this.#settings.clock, delay, this.#end.signal).catch(() => {});
   }
 }
 

@@ -34,9 +34,13 @@ export function checkWatch({ query }: ApiRequest): void {
 }
 
 /** Resolves once the store has come as far as `revision`, or fails as a server that lags behind does. */
-export async function catchUp({ store, clock }: WatchSettings, revision: number): Promise<void> {
+export async function catchUp(
+  { store, clock }: WatchSettings,
+  revision: number,
+  closed: AbortSignal,
+): Promise<void> {
   if (revision <= store.revision) return;
-  await wait(clock, catchUpTime);
+  await wait(clock, catchUpTime, closed);
   if (revision > store.revision) throw tooLargeRevision(revision, store.revision);
 }
 
@@ -61,11 +65,11 @@ export async function serveWatch(
 
   if (streaming && from !== undefined && from > store.revision) {
     try {
-      await catchUp(settings, from);
+      await catchUp(settings, from, closed);
     } catch (error) {
+      if (closed.aborted) return;
       return fail(stream, error);
     }
-    if (closed.aborted) return;
   }
   const fromState = streaming || from === undefined || from === 0;
   if (!fromState && from < store.oldest) return fail(stream, tooOldToWatch(from, store.oldest));
