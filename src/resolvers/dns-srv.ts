@@ -37,9 +37,9 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
   const plain = dns(rest);
   const shared = new Shared<Endpoint>();
   const open =
-    (name: string, target: Target) =>
+    (prefix: string, host: string, port: number | undefined) =>
     (report: Report<Endpoint>): Watch => {
-      const services = new Services(name, plainTarget(target), settings, report.error);
+      const services = new Services(prefix, host, port, settings, report.error);
       return lastGood((signal, hinted) => services.find(signal, hinted), report, {
         clock,
         random,
@@ -47,18 +47,15 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
         maxTtl,
         maxStale,
         same: sameEndpoints,
-        expired: (cause) => expiredError(name, maxStale, cause),
+        expired: (cause) => expiredError(`${prefix}.${host}`, maxStale, cause),
       });
     };
 
   return {
     watch(target, listener) {
       if (ownAddresses(target.host, families) !== undefined) return plain.watch(target, listener);
-      const host = hostKey(target.host);
-      const port =
-        typeof target.port === 'string' ? target.port : (portName ?? target.protocol.replace(':', ''));
-      const name = host.startsWith('_') ? host : `_${port}._${protocol}.${host}`;
-      return shared.watch(`${name} ${target.port}`, open(name, { ...target, host }), {
+      const { prefix, host, port } = questionOf(target, portName, protocol);
+      return shared.watch(`${prefix} ${host} ${port}`, open(prefix, host, port), {
         items: (endpoints, ttl) => listener.onEndpoints(endpoints, { source: 'dns-srv', ttl }),
         error: (error) => listener.onError(error),
       });
@@ -66,8 +63,17 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
   };
 }
 
-/** Whom to ask by address where there is no SRV record: nobody, when the port is a name. */
-function plainTarget(target: Target): { readonly host: string; readonly port: number } | undefined {
-  if (typeof target.port === 'string' || target.host.startsWith('_')) return undefined;
-  return { host: target.host, port: portNumber(target) };
+/** What to ask for, and the port to dial by address where there is no such record: none when the port is a name. */
+function questionOf(
+  target: Target,
+  portName: string | undefined,
+  protocol: string,
+): { readonly prefix: string; readonly host: string; readonly port: number | undefined } {
+  const host = hostKey(target.host);
+  const [, prefix, rest] = /^(_[^.]+\._[^.]+)\.(.+)$/.exec(host) ?? [];
+  if (prefix !== undefined && rest !== undefined) return { prefix, host: rest, port: undefined };
+  if (typeof target.port === 'string')
+    return { prefix: `_${target.port}._${protocol}`, host, port: undefined };
+  const name = portName ?? target.protocol.replace(':', '');
+  return { prefix: `_${name}._${protocol}`, host, port: portNumber(target) };
 }

@@ -93,6 +93,17 @@ describe('ports and weights', () => {
   });
 });
 
+describe('names', () => {
+  it('are completed as those of the host are, whatever the dots of the prefix', async () => {
+    server.fail('_http._tcp.orders', 'REFUSED');
+    server.srv('_http._tcp.orders.shop.test', [{ target: 'a.example', port: 81 }]);
+    server.addresses('a.example', ['192.0.2.1']);
+    const options = { search: ['shop.test'], ndots: 1 };
+    expect(await watch(options, { host: 'orders' }).set(1)).toEqual(['192.0.2.1:81']);
+    expect(await watch(options, { host: '_http._tcp.orders' }).set(1)).toEqual(['192.0.2.1:81']);
+  });
+});
+
 describe('priorities', () => {
   beforeEach(() => {
     server.srv('_http._tcp.orders.example', [

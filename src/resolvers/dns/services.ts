@@ -11,30 +11,34 @@ import { searchNames } from './search.ts';
 import { isOneService, srvEndpoints, usableRecords } from './srv.ts';
 import { Targets } from './targets.ts';
 
-/** The endpoints behind one SRV name, such as `_http._tcp.orders.shop`. */
+/** The endpoints behind one SRV name: the prefix `_http._tcp` of the host `orders.shop`. */
 export class Services {
-  readonly #name: string;
+  readonly #prefix: string;
+  readonly #host: string;
   readonly #settings: DnsSettings;
   readonly #warn: (warning: DiscoveryWarning) => void;
   readonly #targets: Targets;
-  readonly #plain: { readonly addresses: Addresses; readonly port: number } | undefined;
+  #plain: { readonly addresses: Addresses; readonly port: number } | undefined;
   /** The addresses of the Service as a whole. */
   #service: Addresses | undefined;
   #pinned: string | undefined;
   #warned = '';
 
-  /** `plain`: the host and port to look up by address where there is no SRV record at all. */
+  /** `plainPort`: what to dial at the host's addresses where there is no SRV record at all. */
   constructor(
-    name: string,
-    plain: { readonly host: string; readonly port: number } | undefined,
+    prefix: string,
+    host: string,
+    plainPort: number | undefined,
     settings: DnsSettings,
     warn: (warning: DiscoveryWarning) => void,
   ) {
-    this.#name = name;
+    this.#prefix = prefix;
+    this.#host = host;
     this.#settings = settings;
     this.#warn = warn;
     this.#targets = new Targets(settings, warn);
-    this.#plain = plain && { addresses: new Addresses(plain.host, settings, warn), port: plain.port };
+    if (plainPort !== undefined)
+      this.#plain = { addresses: new Addresses(host, settings, warn), port: plainPort };
   }
 
   /** One round of questions; never rejects. With `fresh`, targets are looked up whether or not they have expired. */
@@ -48,15 +52,16 @@ export class Services {
     const rules = config.at(clock.now());
     const { servers } = rules;
     const onAnswered = (server: string): void => config.prefer(server);
-    const names = this.#pinned === undefined ? searchNames(this.#name, rules) : [this.#pinned];
+    const hosts = this.#pinned === undefined ? searchNames(this.#host, rules) : [this.#pinned];
     const asked: Asked[] = [];
-    for (const name of names) {
+    for (const host of hosts) {
+      const name = `${this.#prefix}.${host}`;
       const answer: Answer<SrvRecord> = await ask(name, 'SRV', { servers, clock, signal, onAnswered });
       asked.push({ name, answers: [{ type: 'SRV', answer }] });
       if (answer.kind === 'records') {
-        this.#pinned = name;
+        this.#pinned = host;
         const usable = usableRecords(answer.records);
-        if (usable.length > 0) return this.#endpoints(usable, serviceOf(name), signal);
+        if (usable.length > 0) return this.#endpoints(usable, host.toLowerCase().slice(0, -1), signal);
       }
       if (answer.kind !== 'none') break;
     }
@@ -87,8 +92,8 @@ export class Services {
       return { kind: 'found', items, ttl };
     }
     if (error !== undefined) return { kind: 'failed', error };
-    const message = `${this.#name} has no addresses: none of its ${names.length} SRV targets has one, e.g. ${names[0]}`;
-    return { kind: 'none', exists: true, error: new ResolveError(message, this.#name) };
+    const message = `${this.#name()} has no addresses: none of its ${names.length} SRV targets has one, e.g. ${names[0]}`;
+    return { kind: 'none', exists: true, error: new ResolveError(message, this.#name()) };
   }
 
   /** No usable record: a failure, nothing there, or a port without a name. */
@@ -100,14 +105,14 @@ export class Services {
     const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
     if (answers.some(({ kind }) => kind === 'failed')) {
       this.#settings.config.doubt();
-      return { kind: 'failed', error: resolveError(this.#name, 'cannot be resolved now', asked, servers) };
+      return { kind: 'failed', error: resolveError(this.#name(), 'cannot be resolved now', asked, servers) };
     }
     const exists =
       this.#pinned !== undefined ||
       answers.some((answer) => answer.kind === 'none' && answer.code === 'ENODATA');
     const hint = '; only ports with a name have SRV records';
     const outcome = exists ? 'has no addresses' : 'does not exist';
-    const error = resolveError(this.#name, outcome, asked, servers, hint);
+    const error = resolveError(this.#name(), outcome, asked, servers, hint);
     // Records that were there once will be there again: no other port takes their place.
     if (this.#plain === undefined || this.#pinned !== undefined) return { kind: 'none', exists, error };
 
@@ -115,10 +120,14 @@ export class Services {
     const { port } = this.#plain;
     if (finding.kind !== 'found') {
       const both = `${error.message}; ${finding.error.message}`;
-      return { ...finding, error: new ResolveError(both, this.#name, { cause: finding.error.cause }) };
+      return { ...finding, error: new ResolveError(both, this.#name(), { cause: finding.error.cause }) };
     }
     this.#tell(`${error.message}; port ${port} is used instead`);
     return { ...finding, items: atPort(finding.items, port) };
+  }
+
+  #name(): string {
+    return `${this.#prefix}.${this.#host}`;
   }
 
   #tell(message: string): void {
@@ -129,9 +138,4 @@ export class Services {
 
 function atPort(addresses: readonly string[], port: number): readonly Endpoint[] {
   return addresses.map((address) => ({ id: addressOf(address, port), address, port }));
-}
-
-/** `orders.shop.svc.cluster.local` of `_http._tcp.orders.shop.svc.cluster.local.` */
-function serviceOf(name: string): string {
-  return name.toLowerCase().slice(0, -1).split('.').slice(2).join('.');
 }

@@ -6,10 +6,14 @@ import type { Target } from '../../../src/core/target.ts';
 import { FakeClock } from '../../../src/testing/fake-clock.ts';
 
 /** Turns of the event loop until `holds`; fails after some seconds of real time, with `what` did not come. */
-export async function until(holds: () => boolean, what = 'what was waited for'): Promise<void> {
+export async function until(
+  holds: () => boolean,
+  what: string | (() => string) = 'what was waited for',
+): Promise<void> {
   const end = performance.now() + 8_000;
   while (!holds()) {
-    if (performance.now() > end) throw new Error(`${what} did not happen`);
+    if (performance.now() > end)
+      throw new Error(`${typeof what === 'string' ? what : what()} did not happen`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -35,6 +39,22 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
   const infos: (SetInfo | undefined)[] = [];
   const errors: Error[] = [];
   const warnings: DiscoveryWarning[] = [];
+  let report = Promise.withResolvers<void>();
+  const told = (): void => {
+    report.resolve();
+    report = Promise.withResolvers();
+  };
+  /** Waits without turning the event loop, since some sources take seconds. */
+  const reported = async (holds: () => boolean, what: () => string): Promise<void> => {
+    let overdue = false;
+    const timer = setTimeout(() => {
+      overdue = true;
+      told();
+    }, 12_000);
+    while (!holds() && !overdue) await report.promise;
+    clearTimeout(timer);
+    if (!holds()) throw new Error(`${what()} did not come`);
+  };
   const watch = resolver.watch(
     { protocol: 'http:', host: 'orders.shop', port: 8080, ...target },
     {
@@ -42,10 +62,12 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
         sets.push(set.map(({ id }) => id));
         endpoints.push(set);
         infos.push(info);
+        told();
       },
       onError(error) {
         if (error instanceof DiscoveryWarning) warnings.push(error);
         else errors.push(error);
+        told();
       },
     },
   );
@@ -57,11 +79,17 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
     errors,
     warnings,
     async set(n) {
-      await until(() => sets.length >= n, `set ${n} (errors: ${errors.map(String).join('; ') || 'none'})`);
+      await reported(
+        () => sets.length >= n,
+        () => `set ${n} (errors: ${errors.map(String).join('; ') || 'none'})`,
+      );
       return sets[n - 1] as readonly string[];
     },
     async error(n) {
-      await until(() => errors.length >= n, `error ${n} (sets: ${JSON.stringify(sets)})`);
+      await reported(
+        () => errors.length >= n,
+        () => `error ${n} (sets: ${JSON.stringify(sets)})`,
+      );
       return errors[n - 1] as Error;
     },
   };
