@@ -11,12 +11,13 @@ import {
 } from '../core/options.ts';
 import { Addresses } from './fake-cluster/addresses.ts';
 import { FakeApi } from './fake-cluster/api-server.ts';
-import { EndpointsController, type PodView } from './fake-cluster/controller.ts';
-import { FakeService, type FakeServiceOptions } from './fake-cluster/fake-service.ts';
+import { EndpointsController } from './fake-cluster/controller.ts';
+import { FakeService } from './fake-cluster/fake-service.ts';
 import { kubeconfigText, TemporaryFile } from './fake-cluster/kubeconfig.ts';
 import { type KubeObject, uid } from './fake-cluster/objects.ts';
 import { everything } from './fake-cluster/rbac.ts';
 import { namespaces, type Resource, resourceOfKind, services } from './fake-cluster/resources.ts';
+import type { FakeServiceOptions } from './fake-cluster/service-options.ts';
 import { typed } from './fake-cluster/status.ts';
 import { Store } from './fake-cluster/store.ts';
 import { type Manifest, Writer } from './fake-cluster/writing.ts';
@@ -85,8 +86,7 @@ export class FakeCluster implements AsyncDisposable {
     const writer = new Writer(store, random, (resource, object) => this.#admit(resource, object));
     this.#store = store;
     this.#writer = writer;
-    const pods = (): readonly PodView[] => this.#views();
-    const settings = { store, writer, clock, random, endpointsPerSlice, pods };
+    const settings = { store, writer, clock, random, endpointsPerSlice };
     this.#controller = new EndpointsController(settings, options.propagation ?? 0);
     this.#token = uid(random);
     const bookmarkInterval = options.bookmarkInterval ?? 60_000;
@@ -101,9 +101,14 @@ export class FakeCluster implements AsyncDisposable {
     if (options.podAddresses === 'own' && !addresses.distinct)
       throw new Error('FakeCluster.start: this system has no loopback address but 127.0.0.1 for pods');
     const cluster = new FakeCluster(options, addresses);
-    await cluster.api.listen();
-    cluster.#file = await TemporaryFile.create('kubeconfig', cluster.kubeconfigText);
-    cluster.#namespace(cluster.namespace);
+    try {
+      await cluster.api.listen();
+      cluster.#file = await TemporaryFile.create('kubeconfig', cluster.kubeconfigText);
+      cluster.#namespace(cluster.namespace);
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
     return cluster;
   }
 
@@ -147,6 +152,7 @@ export class FakeCluster implements AsyncDisposable {
       controller: this.#controller,
       namespace: this.namespace,
       createService: (...args) => this.#createService(...args),
+      deleteService: (...args) => this.#deleteService(...args),
       register: (created) => this.#services.push(created),
     });
   }
@@ -181,8 +187,9 @@ export class FakeCluster implements AsyncDisposable {
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    await Promise.all([...this.#services.map((service) => service.close()), this.api.down(), file?.remove()]);
     this.#controller.close();
+    await this.api.down();
+    await Promise.all([...this.#services.map((service) => service.close()), file?.remove()]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -209,6 +216,10 @@ export class FakeCluster implements AsyncDisposable {
     return String((kept as { clusterIP?: unknown }).clusterIP);
   }
 
+  #deleteService(name: string, namespace: string): void {
+    if (this.#store.get(services, namespace, name)) this.#writer.delete(services, namespace, name);
+  }
+
   /** What the server adds to an object that is written. */
   #admit(resource: Resource, object: KubeObject): KubeObject {
     if (resource === namespaces)
@@ -222,22 +233,5 @@ export class FakeCluster implements AsyncDisposable {
       spec: { type: 'ClusterIP', sessionAffinity: 'None', ...spec, clusterIP, clusterIPs: [clusterIP] },
       status: object['status'] ?? { loadBalancer: {} },
     };
-  }
-
-  #views(): PodView[] {
-    return this.#services.flatMap(({ pods }) =>
-      pods.map(({ name, namespace, uid: id, labels, address, node, zone, ports, serving, phase }) => ({
-        name,
-        namespace,
-        uid: id,
-        labels,
-        address,
-        node,
-        zone,
-        ports,
-        serving,
-        terminating: phase !== 'running',
-      })),
-    );
   }
 }

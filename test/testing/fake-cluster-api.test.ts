@@ -410,6 +410,13 @@ describe('trouble', () => {
   });
 });
 
+test.each(['//', '/%E0%A4%A', '/api/v1/nonsense', '/nonsense'])('the path %s is not found', async (path) => {
+  await using cluster = await FakeCluster.start();
+  const request = `GET ${path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer ${cluster.token}\r\nConnection: close\r\n\r\n`;
+  const { bytes } = await askRaw(cluster, request);
+  expect(parseAnswer(bytes)).toMatchObject({ status: 404, complete: true });
+});
+
 test('the log says who asked for what, and never with which token', async () => {
   await using cluster = await FakeCluster.start();
   await ask(cluster, `${slices}?labelSelector=a%3Db&watch=true&timeoutSeconds=1`);

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
+import type { FakeService } from '../../src/testing/fake-cluster/fake-service.ts';
 import type { FakePod, PodFailure } from '../../src/testing/fake-cluster/pod.ts';
 import { FakeCluster } from '../../src/testing/fake-cluster.ts';
 import { seeded } from '../../src/testing/seeded.ts';
@@ -107,6 +108,7 @@ describe('a pod', () => {
     [{ status: 42 }, 'failure: option status must be between 200 and 599, got 42'],
     [{ status: 500, rate: 2 }, 'failure: option rate must be between 0 and 1, got 2'],
     [{ stauts: 500 }, 'failure: unknown option stauts'],
+    [{ refuse: true, rate: 0.5 }, 'failure: a pod that refuses has no rate'],
   ])('refuses the failure %j', async (failure, message) => {
     await using cluster = await FakeCluster.start();
     const pod = await onePod(cluster);
@@ -233,6 +235,17 @@ describe('a service', () => {
     expect(service.pods).toHaveLength(3);
   });
 
+  test('takes its slices and pods with it when it is deleted', async () => {
+    await using cluster = await FakeCluster.start();
+    const service = await cluster.service('web', { replicas: 2 });
+    const urls = service.pods.map(urlOf);
+    await service.delete();
+    const list = (await (await ask(cluster, slicesIn('default'))).json()) as { items: unknown[] };
+    expect(list.items).toEqual([]);
+    expect(await get(urls[0] ?? '').catch(codeOf)).toBe('ECONNREFUSED');
+    expect((await cluster.service('web')).pods).toHaveLength(1);
+  });
+
   test('puts its pods in zones and on nodes in turn', async () => {
     await using cluster = await FakeCluster.start();
     const { pods } = await cluster.service('web', {
@@ -282,6 +295,32 @@ test.each([
   expect(Math.max(...ready)).toBeLessThanOrEqual(5 + limits.surge);
   expect(service.pods).toHaveLength(5);
   expect(service.pods.some(({ uid }) => before.includes(uid))).toBe(false);
+});
+
+test('rolling restarts of two services keep to their own propagation', async () => {
+  const clock = new FakeClock();
+  await using cluster = await FakeCluster.start({ clock });
+  const [quick, slow] = await Promise.all([cluster.service('quick'), cluster.service('slow')]);
+  const old = new Map([quick, slow].map((service) => [service.name, service.pods[0]?.name]));
+  const holdsOld = async ({ name }: FakeService): Promise<boolean> => {
+    const path = `${slicesIn('default')}?labelSelector=kubernetes.io/service-name=${name}`;
+    return (await (await ask(cluster, path)).text()).includes(old.get(name) ?? '?');
+  };
+  const ends = [quick.rollingRestart({ propagation: 10 }), slow.rollingRestart({ propagation: 1_000 })];
+  // Both changes of the new pods, which start and become ready.
+  await expect.poll(() => clock.pending).toBe(4);
+  await clock.advance(10);
+  await expect.poll(() => quick.pods.length).toBe(1);
+  await clock.advance(10);
+  await ends[0];
+  expect([await holdsOld(quick), await holdsOld(slow)]).toEqual([false, true]);
+  await clock.advance(980);
+  await expect.poll(() => slow.pods.length).toBe(1);
+  expect(await holdsOld(slow)).toBe(true);
+  await clock.advance(1_000);
+  await ends[1];
+  expect(await holdsOld(slow)).toBe(false);
+  expect(cluster.propagation).toBe(0);
 });
 
 test('a rolling restart that may neither add nor take away a pod is refused', async () => {

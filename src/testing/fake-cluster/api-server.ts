@@ -138,14 +138,15 @@ export class FakeApi {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://api');
-    const asked = parseRequest(request.method ?? 'GET', url);
+    const method = request.method ?? 'GET';
+    const url = urlOf(request.url);
+    const asked = url && parseRequest(method, url);
     const caller = this.#caller(request);
     const record: ApiRecord = {
       at: this.#settings.clock.now(),
-      method: request.method ?? 'GET',
-      path: url.pathname,
-      query: Object.fromEntries(url.searchParams),
+      method,
+      path: url?.pathname ?? request.url ?? '',
+      query: Object.fromEntries(url?.searchParams ?? []),
       verb: asked?.verb,
       resource: asked?.plural,
       group: asked?.group,
@@ -165,7 +166,7 @@ export class FakeApi {
       if (failure === 'reset' || failure === 'close') return cutConnection(response, failure);
       if (failure !== undefined && failure.code !== 403) throw failure;
       if (caller === undefined) throw unauthorized();
-      if (asked === undefined) return this.#describe(exchange, url.pathname);
+      if (asked === undefined) return this.#describe(exchange, url);
       const resource = this.#authorize(asked, caller, failure !== undefined);
       await this.#answer(exchange, asked, resource, body);
     } catch (error) {
@@ -180,8 +181,8 @@ export class FakeApi {
     return authorization === `Bearer ${this.#token}` ? user : undefined;
   }
 
-  #describe(exchange: Exchange, path: string): void {
-    const found = discovery(path);
+  #describe(exchange: Exchange, url: URL | undefined): void {
+    const found = url && discovery(url.pathname);
     if (found === undefined) throw noSuchPath();
     exchange.reply(200, found);
   }
@@ -223,5 +224,16 @@ export class FakeApi {
     this.#streams.add(stream);
     closed.addEventListener('abort', () => this.#streams.delete(stream));
     await serveWatch(this.#settings, asked, resource, stream, closed);
+  }
+}
+
+/** undefined for a path that is none, such as `//` or a broken escape. */
+function urlOf(path = '/'): URL | undefined {
+  try {
+    const url = new URL(`http://api${path}`);
+    decodeURIComponent(url.pathname);
+    return url;
+  } catch {
+    return undefined;
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '../../core/clock.ts';
+import type { Cancel, Clock, Random } from '../../core/clock.ts';
 import { writeEndpoints } from './endpoints.ts';
 import type { KubeObject } from './objects.ts';
 import { endpointSlices, endpoints, services } from './resources.ts';
@@ -48,7 +48,6 @@ export interface ControllerSettings {
   readonly clock: Clock;
   readonly random: Random;
   readonly endpointsPerSlice: number;
-  readonly pods: () => readonly PodView[];
 }
 
 /**
@@ -61,11 +60,15 @@ export class EndpointsController {
   readonly #settings: ControllerSettings;
   readonly #slices: SliceWriter;
   readonly #stop: () => void;
-  readonly #waiting = new Set<() => void>();
-  readonly #cancels = new Set<() => void>();
-  #noticed = false;
-  #round = 0;
-  #written = 0;
+  /** Pods as they were a propagation time ago, by uid. */
+  readonly #pods = new Map<string, PodView>();
+  /** The number of the last change of a pod that has been taken in, by uid. */
+  readonly #taken = new Map<string, number>();
+  /** Changes not taken in yet, with whose they are. */
+  readonly #underWay = new Map<Cancel, object>();
+  #waiting: (() => void)[] = [];
+  #changes = 0;
+  #due = false;
   #closed = false;
 
   constructor(settings: ControllerSettings, propagation: number) {
@@ -75,60 +78,71 @@ export class EndpointsController {
     this.#stop = settings.store.watch(({ resource, type, object }) => {
       if (resource !== services) return;
       if (type === 'DELETED') this.#forget(object);
-      else this.notice();
+      else this.#writeSoon();
     });
   }
 
-  /** Something has changed. Changes of the same turn are seen together. */
-  notice(): void {
-    if (this.#noticed || this.#closed) return;
-    this.#noticed = true;
-    queueMicrotask(() => {
-      this.#noticed = false;
-      if (this.#closed) return;
-      const pods = this.#settings.pods();
-      const round = ++this.#round;
-      if (this.propagation <= 0) return this.#write(pods, round);
-      const cancel = this.#settings.clock.schedule(this.propagation, () => {
-        this.#cancels.delete(cancel);
-        this.#write(pods, round);
-      });
-      this.#cancels.add(cancel);
+  /** A pod of `owner` has changed, or is gone when there is no view of it: taken in after `lag` ms. */
+  changed(owner: object, id: string, view: PodView | undefined, lag: number = this.propagation): void {
+    if (this.#closed) return;
+    const change = ++this.#changes;
+    const take = (): void => {
+      // When the lag has been shortened meanwhile, a later change has come first.
+      if ((this.#taken.get(id) ?? 0) > change) return;
+      this.#taken.set(id, change);
+      if (view === undefined) this.#pods.delete(id);
+      else this.#pods.set(id, view);
+      this.#writeSoon();
+    };
+    if (lag <= 0) {
+      take();
+      return;
+    }
+    const cancel = this.#settings.clock.schedule(lag, () => {
+      this.#underWay.delete(cancel);
+      take();
     });
+    this.#underWay.set(cancel, owner);
   }
 
-  /** Resolves when everything that has happened so far is in the slices. */
-  async settled(): Promise<void> {
-    await Promise.resolve();
-    if (this.#closed || (this.#written >= this.#round && !this.#noticed)) return;
-    await new Promise<void>((resolve) => this.#waiting.add(resolve));
-    return this.settled();
+  /** Resolves when everything that has happened to the pods of `owner` so far is in the slices. */
+  async settled(owner: object): Promise<void> {
+    while (!this.#closed && (this.#due || [...this.#underWay.values()].includes(owner)))
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   close(): void {
-    this.#stop();
-    for (const cancel of this.#cancels) cancel();
     this.#closed = true;
+    this.#stop();
+    for (const cancel of this.#underWay.keys()) cancel();
     this.#wake();
   }
 
-  #write(pods: readonly PodView[], round: number): void {
-    // A later view may have been faster, when the lag was shortened meanwhile.
-    if (round > this.#written) {
-      this.#written = round;
-      for (const object of this.#settings.store.list(services)) {
-        const view = serviceView(object, pods);
-        if (view === undefined) continue;
-        this.#slices.write(view);
-        writeEndpoints(this.#settings.store, this.#settings.writer, view);
-      }
+  /** Changes of the same turn are written together. */
+  #writeSoon(): void {
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(() => {
+      this.#due = false;
+      if (!this.#closed) this.#write();
+      this.#wake();
+    });
+  }
+
+  #write(): void {
+    const { store, writer } = this.#settings;
+    const pods = [...this.#pods.values()];
+    for (const object of store.list(services)) {
+      const view = serviceView(object, pods);
+      if (view === undefined) continue;
+      this.#slices.write(view);
+      writeEndpoints(store, writer, view);
     }
-    this.#wake();
   }
 
   #wake(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
+    const waiting = this.#waiting;
+    this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
 

@@ -1,96 +1,22 @@
 import type { Clock, Random } from '../../core/clock.ts';
-import {
-  arrayOf,
-  boolean,
-  type Check,
-  checkOptions,
-  func,
-  integer,
-  number,
-  shape,
-  string,
-} from '../../core/options.ts';
-import { type Addresses, freePort } from './addresses.ts';
-import type { EndpointsController } from './controller.ts';
+import { checkOptions, integer } from '../../core/options.ts';
+import type { Addresses } from './addresses.ts';
+import type { EndpointsController, PodView } from './controller.ts';
 import { generatedName, uid } from './objects.ts';
-import { echo, FakePod, type PodHandler, type Termination } from './pod.ts';
+import { echo, FakePod, type Termination } from './pod.ts';
 import { PodServer } from './pod-server.ts';
 import { type Rollout, rollOut, rolloutShape } from './rollout.ts';
+import {
+  type FakeServiceOptions,
+  type OpenPort,
+  openPorts,
+  serviceShape,
+  serviceSpec,
+} from './service-options.ts';
 import type { Store } from './store.ts';
 import { VirtualIp } from './virtual-ip.ts';
 
-/** One port of a Service. */
-export interface ServicePort {
-  /** `''` for an unnamed one. */
-  readonly name: string;
-  readonly port: number;
-  /** What pods listen on; any free port when absent. */
-  readonly targetPort?: number;
-  readonly appProtocol?: string;
-}
-
-export interface FakeServiceOptions {
-  /** Pods to start with; 1 by default. */
-  readonly replicas?: number;
-  /** The cluster's own by default. */
-  readonly namespace?: string;
-  /** The Service's port, 8080 by default. */
-  readonly port?: number;
-  /** What pods listen on; by default any free port, the same for all pods, so never the Service's. */
-  readonly targetPort?: number;
-  /** `'http'` by default; `''` for an unnamed port. */
-  readonly portName?: string;
-  /** Several ports instead of `port`, `targetPort` and `portName`; one handler answers on all. */
-  readonly ports?: readonly ServicePort[];
-  /** Answers requests; echoes them as JSON by default. */
-  readonly handler?: PodHandler;
-  /** ms before the handler runs, for pods to come; 0 by default. */
-  readonly latency?: number | (() => number);
-  /** ms from the start of a pod to its being ready; 0 by default. */
-  readonly startup?: number;
-  /** Zones for the pods, in turn; `['zone-a', 'zone-b', 'zone-c']` by default. */
-  readonly zones?: readonly string[];
-  /** Nodes for the pods, in turn; one per zone by default, named after it. */
-  readonly nodes?: readonly string[];
-  /** A Service without a ClusterIP. */
-  readonly headless?: boolean;
-  readonly publishNotReadyAddresses?: boolean;
-  /** `'PreferSameZone'` or `'PreferSameNode'`: the slices carry hints. */
-  readonly trafficDistribution?: string;
-}
-
-const defaultPort = 8080;
 const defaultZones = ['zone-a', 'zone-b', 'zone-c'];
-
-const positivePort = integer(1, 65_535);
-const anyText: Check = (value, name) => {
-  if (value !== '') string(value, name);
-};
-const latencyCheck: Check = (value, name) => {
-  if (typeof value !== 'function') number(0)(value, name);
-};
-
-const serviceShape = {
-  replicas: integer(0, 10_000),
-  namespace: string,
-  port: positivePort,
-  targetPort: positivePort,
-  portName: anyText,
-  ports: arrayOf(shape({ name: anyText, port: positivePort, targetPort: positivePort, appProtocol: string })),
-  handler: func,
-  latency: latencyCheck,
-  startup: number(0),
-  zones: arrayOf(string),
-  nodes: arrayOf(string),
-  headless: boolean,
-  publishNotReadyAddresses: boolean,
-  trafficDistribution: string,
-};
-
-/** A port whose number on the pods is settled. */
-interface OpenPort extends ServicePort {
-  readonly targetPort: number;
-}
 
 /** What a service needs of its cluster. */
 export interface ServiceHost {
@@ -102,7 +28,8 @@ export interface ServiceHost {
   readonly namespace: string;
   /** Creates the Service object; returns its address. */
   createService(name: string, namespace: string, spec: Record<string, unknown>): string;
-  /** Takes the service among those whose pods count. */
+  deleteService(name: string, namespace: string): void;
+  /** Takes the service among those that are closed with the cluster. */
   register(service: FakeService): void;
 }
 
@@ -119,6 +46,8 @@ export class FakeService {
   readonly #ports: readonly OpenPort[];
   readonly #replicaSet: string;
   #pods: FakePod[] = [];
+  /** Of this service alone, while it restarts. */
+  #propagation: number | undefined;
   #virtualIp: Promise<VirtualIp> | undefined;
   #born = 0;
 
@@ -131,7 +60,7 @@ export class FakeService {
   ) {
     this.name = name;
     this.namespace = options.namespace ?? host.namespace;
-    this.port = ports[0]?.port ?? defaultPort;
+    this.port = ports[0]?.port ?? 0;
     this.clusterIP = clusterIP;
     this.#host = host;
     this.#options = options;
@@ -142,27 +71,11 @@ export class FakeService {
   /** Used by the cluster. */
   static async create(name: string, options: FakeServiceOptions, host: ServiceHost): Promise<FakeService> {
     checkOptions('service', serviceShape, options);
-    const { port = defaultPort, targetPort, portName = 'http', headless, trafficDistribution } = options;
-    const given = options.ports ?? [
-      { name: portName, port, ...(targetPort === undefined ? {} : { targetPort }) },
-    ];
-    const ports = [];
-    for (const one of given)
-      ports.push({ ...one, targetPort: one.targetPort ?? (await freePort(host.addresses.next())) });
-    const clusterIP = host.createService(name, options.namespace ?? host.namespace, {
-      ...(headless === true ? { clusterIP: 'None' } : {}),
-      ...(options.publishNotReadyAddresses === true ? { publishNotReadyAddresses: true } : {}),
-      ...(trafficDistribution === undefined ? {} : { trafficDistribution }),
-      selector: { app: name },
-      ports: ports.map((one) => ({
-        ...(one.name === '' ? {} : { name: one.name }),
-        protocol: 'TCP',
-        port: one.port,
-        // Pods that share one address listen on ports of their own, which only a name can stand for.
-        targetPort: host.addresses.distinct || one.name === '' ? one.targetPort : one.name,
-        ...(one.appProtocol === undefined ? {} : { appProtocol: one.appProtocol }),
-      })),
-    });
+    if (options.ports?.length === 0)
+      throw new RangeError('service: option ports must hold at least one port');
+    const ports = await openPorts(options, host.addresses);
+    const spec = serviceSpec(name, options, ports, host.addresses.distinct);
+    const clusterIP = host.createService(name, options.namespace ?? host.namespace, spec);
     const service = new FakeService(name, options, host, ports, clusterIP);
     host.register(service);
     await service.scale(options.replicas ?? 1);
@@ -184,7 +97,7 @@ export class FakeService {
     const missing = replicas - live.length;
     if (missing > 0) await this.#startMany(missing);
     else await Promise.all(live.slice(replicas).map((pod) => pod.terminate(termination)));
-    await this.#host.controller.settled();
+    await this.#host.controller.settled(this);
   }
 
   /**
@@ -194,14 +107,13 @@ export class FakeService {
   async rollingRestart(rollout: Rollout = {}): Promise<void> {
     checkOptions('rollingRestart', rolloutShape, rollout);
     const { controller } = this.#host;
-    const usual = controller.propagation;
-    controller.propagation = rollout.propagation ?? usual;
+    this.#propagation = rollout.propagation;
     try {
       const live = this.#pods.filter(({ phase }) => phase === 'running');
-      await rollOut(live, rollout, (count) => this.#startMany(count), controller);
-      await controller.settled();
+      await rollOut(live, rollout, (count) => this.#startMany(count));
+      await controller.settled(this);
     } finally {
-      controller.propagation = usual;
+      this.#propagation = undefined;
     }
   }
 
@@ -216,6 +128,13 @@ export class FakeService {
   }
 
   /** Deletes the Service and kills its pods. */
+  async delete(): Promise<void> {
+    this.#host.deleteService(this.name, this.namespace);
+    await this.close();
+    await this.#host.controller.settled(this);
+  }
+
+  /** Used by the cluster. Kills the pods and stops the virtual IP. */
   async close(): Promise<void> {
     const virtualIp = this.#virtualIp;
     this.#virtualIp = undefined;
@@ -225,7 +144,7 @@ export class FakeService {
 
   async #startMany(count: number): Promise<void> {
     await Promise.all(Array.from({ length: count }, () => this.#start()));
-    await this.#host.controller.settled();
+    await this.#host.controller.settled(this);
   }
 
   async #start(): Promise<void> {
@@ -234,7 +153,8 @@ export class FakeService {
     const { startup = 0, latency = 0, handler = echo } = this.#options;
     const turn = this.#born++;
     const server = new PodServer();
-    await server.start(new Map(this.#ports.map(({ name, targetPort }) => [name, targetPort])), addresses);
+    const wanted = this.#ports.map(({ containerName, targetPort }) => [containerName, targetPort] as const);
+    await server.start(new Map(wanted), addresses);
     const pod = new FakePod({
       name: generatedName(random, `${this.#replicaSet}-`),
       namespace: this.namespace,
@@ -249,11 +169,28 @@ export class FakeService {
       server,
       onChange: () => {
         if (pod.phase === 'gone') this.#pods = this.#pods.filter((other) => other !== pod);
-        controller.notice();
+        controller.changed(this, pod.uid, viewOf(pod), this.#propagation);
       },
     });
     this.#pods.push(pod);
-    controller.notice();
+    controller.changed(this, pod.uid, viewOf(pod), this.#propagation);
     await pod.start(startup);
   }
+}
+
+function viewOf(pod: FakePod): PodView | undefined {
+  if (pod.phase === 'gone') return undefined;
+  const { name, namespace, uid: id, labels, address, node, zone, ports, serving, phase } = pod;
+  return {
+    name,
+    namespace,
+    uid: id,
+    labels,
+    address,
+    node,
+    zone,
+    ports,
+    serving,
+    terminating: phase !== 'running',
+  };
 }

@@ -103,7 +103,7 @@ export class FakePod {
     return this.ports.values().next().value ?? 0;
   }
 
-  /** What the pod listens on, by the name of the service's port. */
+  /** What the pod listens on, by the name of the Service's port; `unnamed` where it has none. */
   get ports(): ReadonlyMap<string, number> {
     return this.#settings.server.ports;
   }
@@ -251,6 +251,8 @@ function checkFailure(failure: PodFailure): void {
   const { status, reset, hang, refuse } = failure;
   const kinds = [status !== undefined, reset, hang, refuse].filter(Boolean);
   if (kinds.length !== 1) throw new TypeError('failure: give one of status, reset, hang and refuse');
+  if (refuse && failure.rate !== undefined)
+    throw new TypeError('failure: a pod that refuses has no rate: it does not listen');
 }
 
 /** Answers with the pod's name and what it was asked, once the request has come whole. */

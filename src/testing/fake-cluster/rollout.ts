@@ -1,5 +1,4 @@
 import { integer, number, type Shape } from '../../core/options.ts';
-import type { EndpointsController } from './controller.ts';
 import { type FakePod, type Termination, terminationShape } from './pod.ts';
 
 export interface Rollout extends Termination {
@@ -23,7 +22,6 @@ export async function rollOut(
   old: readonly FakePod[],
   { surge = 1, unavailable = 0, preStop = 0, grace, onStop }: Rollout,
   start: (count: number) => Promise<void>,
-  controller: EndpointsController,
 ): Promise<void> {
   if (surge + unavailable === 0)
     throw new RangeError('rollingRestart: surge and unavailable cannot both be 0');
@@ -51,7 +49,6 @@ export async function rollOut(
       terminate(old.slice(stopped, stopped + replaced));
       stopped += replaced;
     }
-    await controller.settled();
   }
   if (started < old.length) await start(old.length - started);
   await Promise.all(ends);
