@@ -6,12 +6,16 @@ import type { Credentials } from './credentials.ts';
 
 /** ms to connect, TLS included. */
 const connectTimeout = 5_000;
-/** ms between HTTP/2 PINGs. client-go sends its first after 30 s of silence. */
-const pingInterval = 7_000;
-/** ms without a PING's answer after which the peer counts as dead: two lost, and the third due. */
-const pingPatience = 20_000;
-/** ms between looks at the answers. */
-const pingCheck = 3_000;
+/** ms; client-go sends its first PING after 30 s of silence, and gives up 15 s later. */
+export interface PingTimes {
+  readonly interval: number;
+  /** Without an answer for so long the peer counts as dead: two are lost, and the third is due. */
+  readonly patience: number;
+  /** Between looks at the answers. */
+  readonly check: number;
+}
+
+const defaultTimes: PingTimes = { interval: 7_000, patience: 20_000, check: 3_000 };
 /** ms of TCP idleness before the kernel probes a silent peer; it gives up after ten probes, one a second. */
 const keepAliveDelay = 10_000;
 /** ms an idle connection is kept; API servers close theirs after 90 s. */
@@ -27,10 +31,12 @@ export interface ConnectionListener {
 export class Connection {
   readonly dispatcher: Dispatcher;
   readonly #answered = new Map<Client, number>();
+  readonly #times: PingTimes;
   #multiplexed = false;
   #cancelCheck: Cancel | undefined;
 
-  constructor(credentials: Credentials, listener: ConnectionListener) {
+  constructor(credentials: Credentials, listener: ConnectionListener, times: PingTimes = defaultTimes) {
+    this.#times = times;
     const { proxy, tls, server } = credentials;
     if (proxy?.startsWith('socks')) {
       this.dispatcher = new Socks5ProxyAgent(proxy, { requestTls: tls });
@@ -40,7 +46,7 @@ export class Connection {
       this.dispatcher = new Pool(new URL(server).origin, {
         connect: this.#connector(tls),
         allowH2: true,
-        h2Options: { pingInterval },
+        h2Options: { pingInterval: times.interval },
         headersTimeout: 0,
         bodyTimeout: 0,
         keepAliveTimeout: idleTimeout,
@@ -94,7 +100,7 @@ export class Connection {
     client.on('connect', () => {
       if (!this.#multiplexed) return;
       this.#answered.set(client, systemClock.now());
-      this.#cancelCheck ??= systemClock.schedule(pingCheck, () => this.#check());
+      this.#cancelCheck ??= systemClock.schedule(this.#times.check, () => this.#check());
     });
     client.on('disconnect', () => this.#answered.delete(client));
     (client as EventEmitter).on('ping', () => {
@@ -108,12 +114,13 @@ export class Connection {
     afterTwoTurns(() => {
       this.#cancelCheck = undefined;
       const now = systemClock.now();
+      const { patience, check } = this.#times;
       for (const [client, answered] of this.#answered) {
-        if (now - answered <= pingPatience) continue;
+        if (now - answered <= patience) continue;
         this.#answered.delete(client);
-        void client.destroy(new Error(`no answer to HTTP/2 PING for ${pingPatience / 1000} s`));
+        void client.destroy(new Error(`no answer to HTTP/2 PING for ${patience / 1000} s`));
       }
-      if (this.#answered.size > 0) this.#cancelCheck = systemClock.schedule(pingCheck, () => this.#check());
+      if (this.#answered.size > 0) this.#cancelCheck = systemClock.schedule(check, () => this.#check());
     });
   }
 }

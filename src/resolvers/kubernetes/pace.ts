@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts';
 
-/** Requests that may follow one another at once: a list, its watch, and the same for the Service. */
-const burst = 4;
+/** Requests that may follow one another at once: for slices and the Service, a streaming list, a list, a watch. */
+const burst = 6;
 /** ms between requests when they keep coming: under one a second, whatever goes wrong. */
 const spacing = 1_250;
 

@@ -85,7 +85,9 @@ export class Reflector<T> {
     this.#collection = collection;
     this.#listener = listener;
     this.#options = options;
-    this.#offGoaway = options.api.onGoaway(() => this.#renew('goaway'));
+    this.#offGoaway = options.api.onGoaway(() => {
+      if (this.#session?.live) this.#after(0, () => this.#renew('goaway'));
+    });
     this.#start(0);
   }
 
@@ -120,16 +122,25 @@ export class Reflector<T> {
   }
 
   #start(delay: number): void {
-    this.#cancelStart?.();
-    const wait = Math.max(delay, this.#options.pace.take());
-    const begin = (): void => {
-      this.#cancelStart = undefined;
+    this.#after(delay, () => {
       if (this.#resumable) this.#session = this.#watch(false, 'first');
       else if (this.#options.api.streamsLists) this.#session = this.#watch(true, 'first');
       else this.#plainList();
+    });
+  }
+
+  /** Makes a request after a delay, and as soon as the pace allows. */
+  #after(delay: number, request: () => void): void {
+    const { clock, pace } = this.#options;
+    this.#cancelStart?.();
+    this.#cancelStart = undefined;
+    const start = (): void => {
+      const wait = pace.take();
+      if (wait === 0) request();
+      else this.#cancelStart = clock.schedule(wait, request);
     };
-    if (wait > 0) this.#cancelStart = this.#options.clock.schedule(wait, begin);
-    else begin();
+    if (delay > 0) this.#cancelStart = clock.schedule(delay, start);
+    else start();
   }
 
   #path(parameters: Readonly<Record<string, string>>): string {
@@ -222,7 +233,6 @@ export class Reflector<T> {
   /** Asks for the watch that is to follow; the running one goes on until it is answered. */
   #renew(why: 'goaway' | 'silence' | 'hint'): void {
     if (this.#closed || this.#session?.live !== true || this.#heir !== undefined) return;
-    this.#options.pace.take();
     this.#retold.clear();
     this.#heir = this.#watch(false, why);
   }
@@ -278,11 +288,7 @@ export class Reflector<T> {
     }
     // A server that shuts down refuses newcomers but serves whom it has.
     this.#failures++;
-    this.#cancelStart?.();
-    this.#cancelStart = this.#options.clock.schedule(
-      Math.max(this.#delay(error), this.#options.pace.take()),
-      () => this.#renew('goaway'),
-    );
+    this.#after(this.#delay(error), () => this.#renew('goaway'));
   }
 
   /** Tells what went wrong; tries again, later and later. */

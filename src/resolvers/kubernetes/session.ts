@@ -75,7 +75,7 @@ export class Session<T> {
         }),
       ),
     ];
-    this.#stream = new WatchStream(api, options.path, {
+    this.#stream = new WatchStream(api, clock, options.path, {
       onHead: () => this.#onHead(),
       onEvent: (event) => this.#onEvent(event),
       onPause: () => {
@@ -122,16 +122,16 @@ export class Session<T> {
 
   /** Calls back once nothing has been heard for `patience` ms. */
   #whenSilent(patience: number, callback: () => void): void {
-    const { heard } = this.#stream;
-    const look = (before: number): void => {
-      const cancel = this.#clock.schedule(patience, () => {
+    const look = (delay: number): void => {
+      const cancel = this.#clock.schedule(delay, () => {
         this.#cancels.splice(this.#cancels.indexOf(cancel), 1);
-        if (this.#stream.heard === before) callback();
-        else look(this.#stream.heard);
+        const left = this.#stream.heard + patience - this.#clock.now();
+        if (left > 0) look(left);
+        else callback();
       });
       this.#cancels.push(cancel);
     };
-    look(heard);
+    look(patience);
   }
 
   #onEvent({ type, object }: WatchEvent): void {

@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.ts';
 import type { ApiServer } from './api-server.ts';
 import { WatchError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -32,24 +33,29 @@ export class WatchStream {
   #ended = false;
   #closed = false;
   #end: WatchError | undefined;
-  /** Bytes seen, head included; grows as long as the peer speaks. */
-  heard = 0;
+  #heard: number;
 
-  constructor(api: ApiServer, path: string, listener: WatchStreamListener) {
+  constructor(api: ApiServer, clock: Clock, path: string, listener: WatchStreamListener) {
     this.#listener = listener;
+    this.#heard = clock.now();
     this.#exchange = api.get(path, {
       onHead: () => {
-        this.heard++;
+        this.#heard = clock.now();
         if (!this.#closed) listener.onHead();
       },
       onData: (chunk) => {
-        this.heard += chunk.length;
+        this.#heard = clock.now();
         this.#queue.push(chunk);
         if (!this.#working) this.#work();
       },
       onEnd: () => this.#finish(undefined),
       onError: (error) => this.#finish(error),
     });
+  }
+
+  /** When the peer last sent anything, by the clock. */
+  get heard(): number {
+    return this.#heard;
   }
 
   close(): void {

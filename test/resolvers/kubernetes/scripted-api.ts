@@ -20,6 +20,8 @@ export interface Answer {
   readonly after?: 'keep' | 'end' | 'reset';
 }
 
+export type Script = (asked: Asked) => Answer | undefined | Promise<Answer | undefined>;
+
 /**
  * An API server that answers with exact bytes, cut at random points so that each piece is a read of its own. What a
  * test does not script is kept open without a word.
@@ -28,17 +30,17 @@ export class ScriptedApi {
   readonly asked: Asked[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #script: (asked: Asked) => Answer | undefined;
+  readonly #script: Script;
   readonly #random: Random | undefined;
   #url = '';
 
-  private constructor(script: (asked: Asked) => Answer | undefined, random: Random | undefined) {
+  private constructor(script: Script, random: Random | undefined) {
     this.#script = script;
     this.#random = random;
     this.#server = createServer((socket) => this.#serve(socket));
   }
 
-  static async start(script: (asked: Asked) => Answer | undefined, random?: Random): Promise<ScriptedApi> {
+  static async start(script: Script, random?: Random): Promise<ScriptedApi> {
     const api = new ScriptedApi(script, random);
     await new Promise<void>((resolve) => api.#server.listen(0, '127.0.0.1', resolve));
     api.#url = `http://127.0.0.1:${(api.#server.address() as AddressInfo).port}`;
@@ -98,7 +100,7 @@ export class ScriptedApi {
       nth: this.times(resource) + 1,
     };
     this.asked.push(asked);
-    const answer = this.#script(asked);
+    const answer = await this.#script(asked);
     if (answer === undefined) return;
     for (const piece of this.#pieces(answer.bytes ?? Buffer.alloc(0))) {
       if (socket.destroyed) return;

@@ -1,0 +1,276 @@
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
+import { kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { Listening } from './listening.ts';
+import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
+import { type Asking, certificateUser, pem, TlsApi } from './tls-api.ts';
+
+const open: { close(): Promise<unknown> }[] = [];
+
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+function later<T extends { close(): Promise<unknown> }>(one: T): T {
+  open.push(one);
+  return one;
+}
+
+function listen(kubeconfig: string, target = 'http://orders:8080'): Listening {
+  const heard = new Listening(kubernetes({ kubeconfig }), target);
+  later(heard.watch);
+  return heard;
+}
+
+const added = (service: string, version: number, addresses: readonly string[]): object => ({
+  type: 'ADDED',
+  object: sliceOf(service, `${service}-1`, version, addresses),
+});
+
+/** Answers streaming lists with one pod per Service. */
+function answer(asking: Asking, addresses: readonly string[] = ['10.0.0.1']): void {
+  if (asking.url.pathname.endsWith('/services')) {
+    asking.refuse(403, status(403, 'services is forbidden'));
+    return;
+  }
+  const service = asking.url.searchParams.get('labelSelector')?.split('=')[1] ?? '';
+  asking.head();
+  if (asking.url.searchParams.has('sendInitialEvents'))
+    asking.send(added(service, 5, addresses), bookmark(5, true));
+}
+
+describe('the connection', () => {
+  test('is one for all watches of a cluster, and gone with the last', async () => {
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+    const kubeconfig = api.kubeconfig();
+    const all = Array.from({ length: 20 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
+    await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
+    expect(api.sessions).toHaveLength(1);
+    expect(api.sockets.size).toBe(1);
+    const [last, ...others] = all;
+    await Promise.all(others.map(({ watch }) => watch.close()));
+    expect(api.sockets.size).toBe(1);
+    const [socket] = api.sockets;
+    const gone = new Promise((resolve) => socket?.on('close', resolve));
+    await last?.watch.close();
+    await gone;
+    expect(api.sockets.size).toBe(0);
+  });
+
+  test('carries one watch per Service, however many use it', async () => {
+    const asked: string[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          asked.push(asking.url.pathname);
+          answer(asking);
+        },
+      }),
+    );
+    const kubeconfig = api.kubeconfig();
+    const all = Array.from({ length: 10 }, () => listen(kubeconfig));
+    await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
+    const late = listen(kubeconfig);
+    await late.until(() => late.sets.length === 1);
+    expect(asked.filter((path) => path.endsWith('/endpointslices'))).toHaveLength(1);
+  });
+
+  test('that is told to go away is followed by a new one before its watch ends', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+          if (asked.length <= 1) answer(asking);
+        },
+      }),
+    );
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    const [session] = api.sessions;
+    const second = new Promise<void>((resolve) => {
+      const look = (): void => (asked.length === 2 ? resolve() : void setImmediate(look));
+      look();
+    });
+    session?.goaway(0);
+    await second;
+    const [old, next] = asked;
+    expect(api.sessions).toHaveLength(2);
+    expect(old?.stream.closed).toBe(false);
+    // What the old watch still tells is heard, and not again from the new one.
+    old?.send({ ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' });
+    await heard.until(() => heard.sets.length === 2);
+    next
+      ?.head()
+      .send(
+        { ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' },
+        { ...added('orders', 8, ['10.0.0.3']), type: 'MODIFIED' },
+      );
+    await heard.until(() => heard.sets.length === 3);
+    expect(heard.sets.map((set) => set[0]?.address)).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
+    expect(next?.url.searchParams.get('resourceVersion')).toBe('5');
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('whose peer stops answering PINGs is given up', async () => {
+    const api = later(await TlsApi.start({ onAsk: (asking) => void asking.head() }));
+    const wire = later(await Wire.start(api.port));
+    const connection = new Connection(
+      {
+        server: `https://127.0.0.1:${wire.port}`,
+        headers: {},
+        tls: { ca: pem('ca.crt'), rejectUnauthorized: true },
+      },
+      { onGoaway() {} },
+      { interval: 20, patience: 200, check: 20 },
+    );
+    later({ close: () => connection.destroy() });
+    let ended: ((error: Error) => void) | undefined;
+    const end = new Promise<Error>((resolve) => {
+      ended = resolve;
+    });
+    const answered = new Promise<void>((resolve) => {
+      connection.dispatcher.dispatch(
+        { origin: `https://127.0.0.1:${wire.port}`, path: '/', method: 'GET' },
+        {
+          onRequestStart() {},
+          onResponseStart: () => resolve(),
+          onResponseData() {},
+          onResponseEnd() {},
+          onResponseError: (_controller, error) => ended?.(error),
+        },
+      );
+    });
+    await answered;
+    expect(connection.multiplexed).toBe(true);
+    wire.freeze();
+    expect((await end).message).toContain('no answer to HTTP/2 PING');
+  });
+});
+
+describe('TLS', () => {
+  test('a client certificate is shown', async () => {
+    let shown: string | undefined;
+    const api = later(
+      await TlsApi.start({
+        requestCert: true,
+        onAsk: (asking) => {
+          const { socket } = asking.stream.session ?? {};
+          shown = (
+            socket as unknown as { getPeerCertificate(): { subject: { CN: string } } }
+          ).getPeerCertificate().subject.CN;
+          answer(asking);
+        },
+      }),
+    );
+    const heard = listen(api.kubeconfig(certificateUser('client')));
+    await heard.until(() => heard.sets.length === 1);
+    expect(shown).toBe('reader');
+  });
+
+  test('an expired client certificate is named when it is refused', async () => {
+    const api = later(
+      await TlsApi.start({
+        requestCert: true,
+        onAsk: (asking) => asking.refuse(401, status(401, 'Unauthorized')),
+      }),
+    );
+    const heard = listen(api.kubeconfig(certificateUser('expired-client')));
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNAUTHORIZED' });
+    expect(heard.errors[0]?.message).toContain('the client certificate expired at 2020-02-01T00:00:00.000Z');
+  });
+
+  test.each([
+    ['signed by another CA', 'server', 'other-ca.crt', /not signed by the configured CA/],
+    ['expired', 'expired-server', 'ca.crt', /its certificate has expired/],
+  ])('a server certificate that is %s is not trusted', async (_what, server, ca, message) => {
+    const asked: Asking[] = [];
+    const api = later(await TlsApi.start({ server, onAsk: (asking) => void asked.push(asking) }));
+    const heard = listen(api.kubeconfig('token: secret-canary', ca));
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
+    expect(heard.errors[0]?.message).toMatch(message);
+    expect(asked).toEqual([]);
+  });
+
+  test('a server is not trusted because a variable says so', async () => {
+    const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
+    try {
+      const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+      const heard = listen(api.kubeconfig('token: t', 'other-ca.crt'));
+      await heard.until(() => heard.errors.length === 1);
+      expect(heard.sets).toEqual([]);
+    } finally {
+      if (before === undefined) delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+      else process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before;
+    }
+  });
+
+  test('no word of a token is in any error', async () => {
+    const api = later(
+      await TlsApi.start({ onAsk: (asking) => asking.refuse(401, status(401, 'Unauthorized')) }),
+    );
+    for (const token of ['secret-canary', 'secret-canary\\u0007']) {
+      const heard = listen(api.kubeconfig(`token: "${token}"`));
+      await heard.until(() => heard.errors.length === 1);
+      const error = heard.errors[0] as Error;
+      const told = [error.message, error.stack, String(error.cause), JSON.stringify(error)].join();
+      expect(told).not.toContain('canary');
+    }
+  });
+
+  test('a port where nobody listens is named', async () => {
+    const heard = listen(
+      kubeconfigFor(
+        'https://127.0.0.1:1',
+        'token: t',
+        `certificate-authority-data: ${Buffer.from(pem('ca.crt')).toString('base64')}`,
+      ),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(
+      /no answer from the API server https:\/\/127\.0\.0\.1:1 \(ECONNREFUSED/,
+    );
+  });
+});
+
+/** Carries bytes between a client and a server until it is frozen. */
+class Wire {
+  readonly #server: Server;
+  readonly #sockets: Socket[] = [];
+
+  private constructor(server: Server, sockets: Socket[]) {
+    this.#server = server;
+    this.#sockets = sockets;
+  }
+
+  static async start(port: number): Promise<Wire> {
+    const sockets: Socket[] = [];
+    const server = createServer((near) => {
+      const far = connect(port, '127.0.0.1');
+      for (const socket of [near, far]) {
+        socket.on('error', () => {});
+        sockets.push(socket);
+      }
+      near.pipe(far).pipe(near);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return new Wire(server, sockets);
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  freeze(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}

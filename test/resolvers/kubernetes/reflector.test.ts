@@ -1,0 +1,417 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { FakeClock, seeded } from '../../../src/testing/index.ts';
+import { Listening } from './listening.ts';
+import {
+  type Answer,
+  type Asked,
+  bookmark,
+  listOf,
+  reply,
+  ScriptedApi,
+  sliceOf,
+  status,
+  stream,
+} from './scripted-api.ts';
+
+let api: ScriptedApi;
+let heard: Listening;
+let clock: FakeClock;
+
+afterEach(async () => {
+  await heard.watch.close();
+  expect(clock.pending).toBe(0);
+  await api.close();
+});
+
+/** Watches orders at an API server whose answers about slices are scripted, and which keeps the Service to itself. */
+async function watching(
+  script: (asked: Asked) => Answer | undefined,
+  options: KubernetesOptions = {},
+): Promise<void> {
+  api = await ScriptedApi.start(async (asked) => {
+    if (asked.resource === 'services') return reply(403, status(403, 'services is forbidden'));
+    // That refusal is known before the first slice.
+    if (asked.nth === 1) await turns(10);
+    return script(asked);
+  });
+  clock = new FakeClock();
+  heard = new Listening(
+    kubernetes({ kubeconfig: api.kubeconfig, clock, random: seeded(1), ...options }),
+    'http://orders:8080',
+  );
+}
+
+/** Lets what is under way on loopback arrive. */
+async function turns(count = 40): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Moves the clock step by step, with time for the network in between. */
+async function pass(ms: number, step = 250): Promise<void> {
+  for (let passed = 0; passed < ms; passed += step) {
+    await clock.advance(Math.min(step, ms - passed));
+    await turns();
+  }
+}
+
+const sets = (): (string[] | undefined)[] => heard.sets.map((set) => set.map(({ address }) => address));
+
+/** A streaming list of these addresses at a version, and what comes later. */
+function streaming(
+  version: number,
+  addresses: readonly string[],
+  more: readonly unknown[] = [],
+  end?: 'open' | 'end' | 'cut' | 'reset',
+): Answer {
+  return stream(
+    [
+      { type: 'ADDED', object: sliceOf('orders', 's1', version, addresses) },
+      bookmark(version, true),
+      ...more,
+    ],
+    end,
+  );
+}
+
+const modified = (version: number, addresses: readonly string[]): object => ({
+  type: 'MODIFIED',
+  object: sliceOf('orders', 's1', version, addresses),
+});
+
+const expired = { type: 'ERROR', object: status(410, 'too old resource version: 5 (9)', 'Expired') };
+
+describe('what ends a watch', () => {
+  test('a clean end is resumed at once from the last version, a bookmark’s included', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [modified(6, ['10.0.0.2']), bookmark(9)], 'end')
+        : stream([modified(10, ['10.0.0.3'])]),
+    );
+    await heard.until(() => heard.sets.length === 3);
+    expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.2'], ['10.0.0.3']]);
+    expect(clock.now()).toBe(0);
+    const query = api.asked.filter(({ resource }) => resource === 'endpointslices')[1]?.query;
+    expect(query?.get('resourceVersion')).toBe('9');
+    expect(query?.has('sendInitialEvents')).toBe(false);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test.each<[string, Answer]>([
+    ['as an event in the stream', stream([expired], 'end')],
+    ['as a status', reply(410, status(410, 'Expired', 'Expired'))],
+  ])(
+    'a version that is too old, told %s, is listed anew within 100 ms, without a word and without a gap',
+    async (_how, answer) => {
+      await watching(({ nth }) =>
+        nth === 1
+          ? streaming(5, ['10.0.0.1'], [bookmark(6)], 'end')
+          : nth === 2
+            ? answer
+            : streaming(9, ['10.0.0.1', '10.0.0.2']),
+      );
+      await heard.until(() => heard.sets.length === 1);
+      await turns();
+      expect(api.times('endpointslices')).toBe(2);
+      await pass(100, 10);
+      expect(api.times('endpointslices')).toBe(3);
+      await heard.until(() => heard.sets.length === 2);
+      expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.1', '10.0.0.2']]);
+      expect(heard.errors).toEqual([]);
+    },
+  );
+
+  test('a list after that which says the same is no new set', async () => {
+    await watching(({ nth }) =>
+      nth === 1 ? streaming(5, ['10.0.0.1'], [expired], 'end') : streaming(9, ['10.0.0.1'], [bookmark(10)]),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    await pass(200, 10);
+    expect(api.times('endpointslices')).toBe(2);
+    expect(heard.sets).toHaveLength(1);
+  });
+
+  test.each(['cut', 'reset'] as const)(
+    'a connection that is %s is told, and followed by a list that is not older',
+    async (how) => {
+      await watching(({ nth }) =>
+        nth === 1 ? streaming(5, ['10.0.0.1'], [modified(7, ['10.0.0.2'])], how) : streaming(9, ['10.0.0.2']),
+      );
+      await heard.until(() => heard.errors.length > 0);
+      expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
+      await pass(100, 10);
+      // The same set again: it is current once more.
+      await heard.until(() => heard.sets.length === 3);
+      expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.2'], ['10.0.0.2']]);
+      const query = api.asked.filter(({ resource }) => resource === 'endpointslices')[1]?.query;
+      expect(query?.get('sendInitialEvents')).toBe('true');
+      expect(query?.get('resourceVersion')).toBe('7');
+      expect(query?.get('resourceVersionMatch')).toBe('NotOlderThan');
+    },
+  );
+
+  test('a watch that told nothing is followed by a list: its version may be one the server has not reached', async () => {
+    await watching(({ nth }) =>
+      nth === 1 ? streaming(5, ['10.0.0.1'], [], 'end') : nth === 2 ? stream([]) : streaming(3, ['10.0.0.9']),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    await turns();
+    expect(api.times('endpointslices')).toBe(2);
+    await pass(500_000, 1_000);
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.9');
+  });
+
+  test('a version beyond the server’s, as after a restored backup, is given up for the latest list', async () => {
+    await watching(({ nth, query }) =>
+      nth === 1
+        ? streaming(5_000, ['10.0.0.1'], [], 'cut')
+        : query.get('resourceVersion') === '5000'
+          ? stream(
+              [
+                {
+                  type: 'ERROR',
+                  object: status(504, 'Too large resource version: 5000, current: 30', 'Timeout'),
+                },
+              ],
+              'end',
+            )
+          : streaming(30, ['10.0.0.2']),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    await pass(2_000, 50);
+    await heard.until(() => heard.sets.length === 2);
+    expect(sets()[1]).toEqual(['10.0.0.2']);
+    expect(heard.infos[1]?.resourceVersion).toBe('30');
+  });
+});
+
+describe('servers without streaming lists', () => {
+  test.each<[string, Answer | undefined]>([
+    ['refuses the parameters', reply(422, status(422, 'sendInitialEvents is forbidden', 'Invalid'))],
+    ['sends a plain watch', stream([{ type: 'ADDED', object: sliceOf('orders', 's9', 1, ['10.9.9.9']) }])],
+    ['sends nothing', stream([])],
+    ['ends without the mark', stream([], 'end')],
+  ])('one that %s is asked for a list, and then watched from its version', async (_how, answer) => {
+    await watching(({ query }) => {
+      if (query.has('sendInitialEvents')) return answer;
+      if (!query.has('watch')) return listOf(5, [sliceOf('orders', 's1', 4, ['10.0.0.1'])]);
+      return query.get('resourceVersion') === '5' ? stream([modified(6, ['10.0.0.2'])]) : undefined;
+    });
+    await turns();
+    await pass(2_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+    expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.2']]);
+    // The first list may be any cached one.
+    const lists = api.asked.filter(
+      ({ resource, query }) => resource === 'endpointslices' && !query.has('watch'),
+    );
+    expect(lists.map(({ query }) => query.get('resourceVersion'))).toEqual(['0']);
+  });
+});
+
+describe('a server that says nothing', () => {
+  test('no answer to a watch is an error after 10 s', async () => {
+    await watching(() => undefined);
+    await pass(9_900, 300);
+    expect(heard.errors).toEqual([]);
+    await pass(200, 100);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
+  });
+
+  test('over HTTP/1.1 a silent watch is renewed after 15 s, and what it kept back comes with the new one', async () => {
+    await watching(({ nth, query }) => {
+      if (nth === 1) return streaming(5, ['10.0.0.1']);
+      expect(query.get('resourceVersion')).toBe('5');
+      return stream([modified(6, ['10.0.0.2'])]);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    await pass(14_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+    await pass(2_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.errors).toEqual([]);
+    expect(sets()[1]).toEqual(['10.0.0.2']);
+  });
+
+  test('the old watch is kept until the new one answers, and nothing is told twice or taken back', async () => {
+    let renewed: (() => void) | undefined;
+    await watching(({ nth }) => {
+      if (nth === 1) return streaming(5, ['10.0.0.1']);
+      renewed = () => {};
+      return nth === 2 ? stream([modified(6, ['10.0.0.2'])]) : stream([]);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    await pass(16_000, 500);
+    expect(renewed).toBeDefined();
+    await heard.until(() => heard.sets.length === 2);
+    expect(api.connections).toBeLessThanOrEqual(3);
+  });
+
+  test('an idle watch is renewed less and less often: at 15 s, then every 150 s at most', async () => {
+    await watching(({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1'], [bookmark(6)]) : stream([])));
+    await heard.until(() => heard.sets.length === 1);
+    await pass(15 * 60_000, 5_000);
+    expect(api.times('endpointslices')).toBeLessThan(15);
+    expect(heard.errors).toEqual([]);
+    expect(heard.sets).toHaveLength(1);
+  });
+
+  test('a frozen server is noticed within 30 s: neither the watch nor its successor gets an answer', async () => {
+    await watching(({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1']) : undefined));
+    await heard.until(() => heard.sets.length === 1);
+    await pass(30_000, 1_000);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
+    expect(heard.sets).toHaveLength(1);
+  });
+});
+
+describe('what a server may ask for', () => {
+  test.each([429, 503, 504])('after %i no request comes before Retry-After has passed', async (code) => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? reply(code, 'Too many requests, please try again later.', {
+            'Content-Type': 'text/plain',
+            'Retry-After': '7',
+          })
+        : streaming(5, ['10.0.0.1']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toContain(`${code}: Too many requests`);
+    await pass(6_900, 100);
+    expect(api.times('endpointslices')).toBe(1);
+    await pass(1_000, 100);
+    await heard.until(() => heard.sets.length === 1);
+  });
+
+  test('403 is said once, with the rule that is missing, and asked again half a minute later', async () => {
+    await watching(() =>
+      reply(
+        403,
+        status(
+          403,
+          'endpointslices.discovery.k8s.io is forbidden: User "nobody" cannot list resource "endpointslices"',
+          'Forbidden',
+        ),
+      ),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_FORBIDDEN' });
+    expect(heard.errors[0]?.message).toContain(
+      'apiGroups [discovery.k8s.io], resources [endpointslices], verbs [list, watch]',
+    );
+    expect(heard.errors[0]?.message).toContain('steersman rbac orders.demo');
+    await pass(29_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+    await pass(300_000, 5_000);
+    expect(api.times('endpointslices')).toBeGreaterThan(4);
+    expect(heard.errors).toHaveLength(1);
+  });
+});
+
+const page = '<html><body>Sign in</body></html>';
+
+describe.each<[string, (asked: Asked) => Answer | undefined]>([
+  ['401 for ever', () => reply(401, status(401, 'Unauthorized'))],
+  ['403 for ever', () => reply(403, status(403, 'forbidden'))],
+  ['500 for ever', () => reply(500, status(500, 'etcd has no leader'))],
+  ['429 for ever', () => reply(429, 'slow down', { 'Content-Type': 'text/plain', 'Retry-After': '1' })],
+  [
+    '410 for ever',
+    ({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1'], [expired], 'end') : stream([expired], 'end')),
+  ],
+  ['a list, then 410, for ever', () => streaming(5, ['10.0.0.1'], [expired], 'end')],
+  ['clean ends at once', () => stream([], 'end')],
+  ['a set and a clean end, for ever', () => streaming(5, ['10.0.0.1'], [], 'end')],
+  [
+    'an event and a clean end, for ever',
+    ({ nth }) =>
+      nth === 1 ? streaming(5, ['10.0.0.1'], [], 'end') : stream([modified(5 + nth, ['10.0.0.1'])], 'end'),
+  ],
+  ['an event and a reset, for ever', () => streaming(5, ['10.0.0.1'], [modified(6, ['10.0.0.2'])], 'reset')],
+  ['connections that are reset', () => ({ after: 'reset' as const })],
+  ['text that is not JSON', () => stream(['{"type":"ADDED","object":{"meta\n'])],
+  ['HTML', () => reply(200, page, { 'Content-Type': 'text/html' })],
+  [
+    'a list that is refused, a watch that is not',
+    ({ query }) =>
+      query.has('sendInitialEvents')
+        ? reply(422, status(422, ''))
+        : query.has('watch')
+          ? stream([], 'end')
+          : reply(500, ''),
+  ],
+  [
+    'a list, and a watch that is refused',
+    ({ query }) =>
+      query.has('sendInitialEvents')
+        ? reply(422, status(422, ''))
+        : query.has('watch')
+          ? reply(500, '')
+          : listOf(5, []),
+  ],
+])('%s', (_mode, script) => {
+  test('costs at most one request a second', async () => {
+    await watching(script);
+    await pass(60_000, 500);
+    // The Service, which may not be read here, is asked for as well.
+    expect(api.asked.length).toBeLessThanOrEqual(60);
+    expect(api.times('endpointslices')).toBeGreaterThan(1);
+    const before = api.asked.length;
+    await pass(240_000, 1_000);
+    expect(api.asked.length - before).toBeLessThanOrEqual(240);
+  });
+});
+
+describe('what cannot be read', () => {
+  test.each<[string, Answer, RegExp]>([
+    ['malformed JSON', stream(['{"type":"ADDED","object":{"metadata":{"name":"s1",}}}\n']), /not JSON/],
+    [
+      'a line of 9 MB',
+      stream([`{"type":"ADDED","object":"${'x'.repeat(9 << 20)}"}\n`]),
+      /a line of more than 8388608 bytes/,
+    ],
+    [
+      'HTML',
+      reply(200, page, { 'Content-Type': 'text/html; charset=utf-8' }),
+      /answers with text\/html where the Kubernetes API speaks JSON/,
+    ],
+    ['an event cut off', stream(['{"type":"ADDED","obj'], 'end'), /ended inside an event/],
+    ['a redirect', reply(302, '', { Location: 'http://127.0.0.1:1/' }), /answered 302/],
+  ])('%s is told, and the last set kept', async (_what, answer, message) => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [bookmark(6)], 'end')
+        : nth === 2
+          ? answer
+          : streaming(9, ['10.0.0.1']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(message);
+    expect(heard.sets).toHaveLength(1);
+    await pass(200, 20);
+    await heard.until(() => heard.sets.length === 2);
+  });
+
+  test('unknown events, fields, and objects that are no slices are passed over', async () => {
+    await watching(() =>
+      streaming(
+        5,
+        ['10.0.0.1'],
+        [
+          { type: 'SOMETHING', object: { metadata: { name: 'x', resourceVersion: '6' } }, extra: [1] },
+          { type: 'MODIFIED', object: null },
+          { type: 'MODIFIED' },
+          [],
+          'null\n',
+          '\n',
+          { type: 'ADDED', object: { ...sliceOf('payments', 's7', 7, ['10.7.7.7']) } },
+          { type: 'DELETED', object: sliceOf('orders', 'never-seen', 8, []) },
+          modified(9, ['10.0.0.2']),
+        ],
+      ),
+    );
+    await heard.until(() => heard.sets.length === 2 || heard.last?.[0]?.address === '10.0.0.2');
+    expect(heard.last?.map(({ address }) => address)).toEqual(['10.0.0.2']);
+    expect(heard.errors).toEqual([]);
+  });
+});
