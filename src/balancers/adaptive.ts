@@ -2,205 +2,259 @@ import type { Backend, Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
 import { checkOptions, func, implementing } from '../core/options.ts';
-import { isFailure, type Outcome, type Release } from '../core/outcome.ts';
-import { type Member, Roster, type View } from './roster.ts';
+import type { Outcome, Release } from '../core/outcome.ts';
+import { Fleet } from './adaptive/fleet.ts';
+import { AdaptiveMember } from './adaptive/member.ts';
+import { Use } from './adaptive/use.ts';
+import { fewest } from './least-connection.ts';
+import { type Ranking, ranking } from './ranking.ts';
+import { Roster, type View } from './roster.ts';
+import { Schedule } from './schedule.ts';
+import { weightOf } from './weight.ts';
 
 export interface AdaptiveOptions {
   readonly random?: Random;
   readonly clock?: Clock;
 }
 
-const tick = 100;
-const rest = 4_000;
-const memory = 2_000;
-const failureSample = 30;
-const patience = 4;
+/** ms between two looks at what changes by time alone: old calls, idle backends, our own event loop. */
+const tick = 25;
+/** ms that a tick may be late before our event loop counts as stalled; timers are late by a few anyway. */
+const usualDelay = 8;
+/** A broken backend gets one trial per so many calls, so that trials fail no more than about 0.1 % of all … */
+const callsPerTrial = 800;
+/** … and no sooner, nor later, than after so many ms. */
+const soonestTrial = 1_000;
+const latestTrial = 15_000;
+/** ms over which the rate of calls is averaged. */
+const rateMemory = 2_000;
 
-/** What the members of one service have in common. */
-interface Fleet {
-  unit: number | undefined;
-}
-
-interface AdaptiveView extends View {
-  readonly members: readonly AdaptiveMember[];
-  readonly fleet: Fleet;
-}
-
-class AdaptiveMember implements Member<AdaptiveView> {
-  readonly backend: Backend;
-  view: AdaptiveView | undefined = undefined;
-  index = 0;
-  fleet: Fleet | undefined = undefined;
-  uses = 0;
-  inflight: number;
-  relative = 1;
-  samples = 0;
-  sampled = 0;
-  idleSince = 0;
-  cost = 1;
-  oldest: Use | undefined = undefined;
-  newest: Use | undefined = undefined;
-
-  constructor(backend: Backend) {
-    this.backend = backend;
-    this.inflight = backend.inflight;
-  }
-}
-
-class Use {
-  member: AdaptiveMember;
-  start = 0;
-  seen = 0;
-  older: Use | undefined = undefined;
-  newer: Use | undefined = undefined;
-  readonly release: Release;
-
-  constructor(member: AdaptiveMember, end: (use: Use, outcome: Outcome) => void) {
-    this.member = member;
-    this.release = (outcome) => end(this, outcome);
-  }
-}
-
-/** Latency-corrected least connection: the backend that will be done first, as far as this client can tell. */
+/**
+ * Latency-corrected least connection: the backend that would be done first, as far as this client can tell.
+ *
+ *     cost = (inflight + 1 + 0.3 × a) × r,  the exact least wins, a random one among equals
+ *
+ * - `r` is a backend's relative unit latency: its ms per call in flight (counted when the call begins, itself
+ *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … 4 and
+ *   blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.5. While a backend is idle, `r` goes back to 1, so that one which
+ *   has recovered is tried again. A backend with fewer than three samples has r = 1: new ones are neither starved
+ *   nor flooded.
+ * - `a` is the age of the oldest call without an answer, over what is expected of it, up to 30: a stall shows before
+ *   any answer does.
+ * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
+ *   broken rather than unlucky, given how often calls fail elsewhere. It gets one trial per 800 calls of this client,
+ *   at 1 … 15 s; the first success ends it. When more than half are suspect, none is.
+ * - Time in which our own event loop was blocked is not held against any backend.
+ *
+ * Where endpoints differ in weight, turns are taken instead, as `weightedRoundRobin` does, each turn made longer by
+ * the cost: shares follow the weights, and give way under load.
+ *
+ * It descends from Finagle's and linkerd's peak EWMA and from Prequal (Wydrowski et al., "Load is not what you
+ * should balance", NSDI 2024), which balances by latency and calls in flight too, but asks the servers.
+ */
 export function adaptive(options: AdaptiveOptions = {}): Balancer {
   checkOptions('adaptive', { random: func, clock: implementing('a Clock', 'now', 'schedule') }, options);
   return new Adaptive(options.random ?? systemRandom, options.clock ?? systemClock);
 }
 
+interface AdaptiveView extends View {
+  readonly members: readonly Known[];
+  readonly ranking: Ranking;
+  /** Where weights differ. */
+  readonly turns: Schedule | undefined;
+  /** The member that is looked at next, in turn. */
+  next: number;
+}
+
+type Known = AdaptiveMember<AdaptiveView>;
+
 class Adaptive implements Balancer {
   readonly #random: Random;
   readonly #clock: Clock;
-  readonly #roster: Roster<AdaptiveMember, AdaptiveView>;
-  readonly #free: Use[] = [];
-  readonly #watched = new Set<AdaptiveMember>();
-  readonly #end = (use: Use, outcome: Outcome): void => this.#release(use, outcome);
-  readonly #tick = (): void => this.#sweep();
+  readonly #roster: Roster<Known, AdaptiveView>;
+  readonly #free: Use<AdaptiveView>[] = [];
+  readonly #watched: Known[] = [];
+  readonly #end = (use: Use<AdaptiveView>, outcome: Outcome): void => this.#release(use, outcome);
+  readonly #onTick = (): void => this.#tick();
+  #told = false;
+  /** The last reading of the clock. */
+  #now: number;
+  #uses = 0;
   #ticking = false;
-  #inflight = 0;
+  #due = 0;
+  #swept = 0;
+  /** How long our event loop has been blocked in all, and when it last was, in ms. */
+  #stalled = 0;
+  #lastStallBegan = 0;
+  #calls = 0;
+  #rate = 0;
 
   constructor(random: Random, clock: Clock) {
     this.#random = random;
     this.#clock = clock;
-    this.#roster = new Roster((backend) => new AdaptiveMember(backend), arrange);
+    this.#now = this.#swept = clock.now();
+    this.#roster = new Roster<Known, AdaptiveView>(
+      (backend) => new AdaptiveMember(backend, this.#now),
+      (backends, members) => this.#arrange(backends, members),
+    );
   }
 
   pick(backends: Backends, { tried }: PickRequest): Backend {
-    const { members } = this.#roster.view(backends);
-    let best: AdaptiveMember | undefined;
-    let least = Number.POSITIVE_INFINITY;
-    let equals = 0;
-    for (const member of members) {
-      if (tried?.has(member.backend)) continue;
-      if (member.inflight !== member.backend.inflight) {
-        member.inflight = member.backend.inflight;
-        this.#price(member, undefined);
-      }
-      if (member.cost > least) continue;
-      equals = member.cost === least ? equals + 1 : 1;
-      least = member.cost;
-      if (equals === 1 || this.#random() * equals < 1) best = member;
-    }
-    return best?.backend ?? (backends[(this.#random() * backends.length) | 0] as Backend);
+    if (!this.#told) return fewest(backends, tried, this.#random);
+    const view = this.#roster.view(backends);
+    const { members } = view;
+    // A use that was begun or ended elsewhere is seen within as many picks as there are members.
+    const seen = members[view.next] as Known;
+    view.next = view.next + 1 < members.length ? view.next + 1 : 0;
+    if (seen.backend.inflight !== seen.inflight) this.#recount(seen);
+    if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
+    const index = view.ranking.cheapest(backends, tried, this.#random);
+    return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
   }
 
   begin(backend: Backend): Release {
-    const now = this.#clock.now();
+    this.#told = true;
+    const now = (this.#now = this.#clock.now());
     const member = this.#roster.member(backend);
-    if (member.uses === 0) this.#relax(member, now);
+    if (member.uses === 0) member.relax(now);
     member.uses++;
-    member.inflight = Math.max(backend.inflight, member.uses);
+    member.lastUse = now;
+    member.count();
     const use = this.#free.pop() ?? new Use(member, this.#end);
     use.member = member;
     use.start = now;
     use.seen = member.inflight;
-    use.older = member.newest;
-    use.newer = undefined;
-    if (member.newest !== undefined) member.newest.newer = use;
-    else member.oldest = use;
-    member.newest = use;
-    this.#inflight++;
-    this.#watched.add(member);
-    this.#price(member, now);
-    if (!this.#ticking) {
-      this.#ticking = true;
-      this.#clock.schedule(tick, this.#tick);
-    }
+    use.stalled = this.#stalled;
+    use.link();
+    this.#uses++;
+    this.#calls++;
+    this.#watch(member);
+    this.#rank(member);
+    if (!this.#ticking) this.#startTicking();
     return use.release;
   }
 
-  #release(use: Use, outcome: Outcome): void {
-    const { member } = use;
-    if (use.older !== undefined) use.older.newer = use.newer;
-    else member.oldest = use.newer;
-    if (use.newer !== undefined) use.newer.older = use.older;
-    else member.newest = use.older;
+  #release(use: Use<AdaptiveView>, outcome: Outcome): void {
+    const { member, start, seen } = use;
+    const awaited = use.linked;
+    use.unlink();
     this.#free.push(use);
-    this.#inflight--;
+    this.#uses--;
     member.uses--;
-    member.inflight = Math.max(member.backend.inflight, member.uses);
-    const now = this.#clock.now();
-    if (outcome.kind !== 'cancelled') this.#learn(member, use.seen, outcome, now);
-    if (member.uses === 0) member.idleSince = now;
-    this.#price(member, now);
-  }
-
-  #learn(
-    member: AdaptiveMember,
-    seen: number,
-    outcome: Exclude<Outcome, { kind: 'cancelled' }>,
-    now: number,
-  ): void {
-    const failed = isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429);
-    const fleet = (member.fleet ??= { unit: undefined });
-    let sample = failureSample;
-    if (!failed) {
-      const unit = outcome.latency / seen;
-      fleet.unit = fleet.unit === undefined ? unit : fleet.unit + (unit - fleet.unit) * 0.02;
-      sample = fleet.unit > 0 ? Math.min(10, Math.max(0.1, unit / fleet.unit)) : 1;
-    }
-    const elapsed = now - member.sampled;
-    let weight = Math.min(0.5, Math.max(0.05, 1 - Math.exp(-elapsed / memory)));
-    if (failed) weight = Math.max(weight, 0.5);
-    member.samples++;
-    if (!failed) weight = Math.max(weight, 1 / member.samples);
-    member.relative += (sample - member.relative) * weight;
-    member.sampled = now;
-  }
-
-  #relax(member: AdaptiveMember, now: number): void {
-    if (member.relative === 1) return;
-    member.relative = 1 + (member.relative - 1) * Math.exp((member.idleSince - now) / rest);
-    member.idleSince = now;
-  }
-
-  #price(member: AdaptiveMember, now: number | undefined): void {
-    const { relative, oldest, fleet } = member;
-    let factor = relative > 1.2 || relative < 0.8 ? relative : 1;
-    if (member.samples < 3 && relative < 2) factor = 1;
-    if (now !== undefined && oldest !== undefined && fleet?.unit !== undefined) {
-      const patient = patience * fleet.unit * relative * oldest.seen;
-      const age = now - oldest.start;
-      if (age > patient) factor *= Math.min(30, age / patient);
-    }
-    member.cost = (member.inflight + 1) * factor;
-  }
-
-  #sweep(): void {
-    const now = this.#clock.now();
-    for (const member of this.#watched) {
-      if (member.uses === 0) {
-        this.#relax(member, now);
-        if (Math.abs(member.relative - 1) < 0.01) this.#watched.delete(member);
+    member.count();
+    if (outcome.kind !== 'cancelled') {
+      const at = start + outcome.latency;
+      // An answer that was there before the last stall began was not delayed by it.
+      const blur = at < this.#lastStallBegan ? 0 : this.#stalled - use.stalled;
+      member.learn(outcome, seen, at, blur);
+      if (member.suspicion > 0) {
+        member.lastUse = this.#now;
+        member.jitter = 0.8 + 0.4 * this.#random();
       }
-      this.#price(member, now);
+    } else if (awaited) {
+      member.learnAtLeast(this.#now - start - (this.#stalled - use.stalled), seen, this.#now);
     }
-    this.#ticking = this.#inflight > 0;
-    if (this.#ticking) this.#clock.schedule(tick, this.#tick);
+    if (member.uses === 0) member.idleFrom(this.#now);
+    this.#watch(member);
+    this.#rank(member);
   }
-}
 
-function arrange(_backends: Backends, members: readonly AdaptiveMember[]): AdaptiveView {
-  const fleet = members.find((member) => member.fleet !== undefined)?.fleet ?? { unit: undefined };
-  for (const member of members) member.fleet = fleet;
-  return { stale: false, members, fleet };
+  #takeTurn(
+    view: AdaptiveView,
+    turns: Schedule,
+    backends: Backends,
+    tried: ReadonlySet<Backend> | undefined,
+  ): Backend {
+    for (let turn = tried === undefined ? 0 : 2 * tried.size; turn >= 0; turn--) {
+      const index = turns.first();
+      turns.delay((view.members[index] as Known).cost(this.#now, this.#stalled));
+      const backend = backends[index] as Backend;
+      if (!tried?.has(backend)) return backend;
+    }
+    const index = view.ranking.cheapest(backends, tried, this.#random);
+    return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
+  }
+
+  #recount(member: Known): void {
+    member.count();
+    this.#rank(member);
+  }
+
+  #rank(member: Known): void {
+    if (member.view !== undefined && !member.view.stale)
+      member.view.ranking.set(member.index, member.cost(this.#now, this.#stalled));
+  }
+
+  #watch(member: Known): void {
+    if (member.watched || !member.restless) return;
+    member.watched = true;
+    this.#watched.push(member);
+  }
+
+  #startTicking(): void {
+    this.#ticking = true;
+    this.#due = this.#now + tick;
+    this.#clock.schedule(tick, this.#onTick);
+    if (this.#now - this.#swept >= tick) this.#sweep();
+  }
+
+  #tick(): void {
+    const now = (this.#now = this.#clock.now());
+    if (now - this.#due > usualDelay) {
+      this.#stalled += now - this.#due;
+      this.#lastStallBegan = this.#due - tick;
+    }
+    this.#sweep();
+    this.#ticking = this.#uses > 0;
+    if (!this.#ticking) return;
+    this.#due = now + tick;
+    this.#clock.schedule(tick, this.#onTick);
+  }
+
+  /** Brings up to date what changes by time alone. */
+  #sweep(): void {
+    const now = this.#now;
+    const elapsed = now - this.#swept;
+    if (elapsed > 0) {
+      this.#rate += (this.#calls / elapsed - this.#rate) * Math.min(1, elapsed / rateMemory);
+      this.#calls = 0;
+      this.#swept = now;
+    }
+    const trial = Math.min(latestTrial, Math.max(soonestTrial, callsPerTrial / this.#rate));
+    const watched = this.#watched;
+    let kept = 0;
+    for (let i = 0; i < watched.length; i++) {
+      const member = watched[i] as Known;
+      if (member.uses === 0) {
+        member.relax(now);
+        if (member.suspicion > 0 && now - member.lastUse > trial * member.jitter)
+          member.fleet?.acquit(member);
+      } else {
+        member.dropStreams(now);
+      }
+      this.#rank(member);
+      member.watched = member.restless;
+      if (member.watched) watched[kept++] = member;
+    }
+    watched.length = kept;
+  }
+
+  #arrange(backends: Backends, members: readonly Known[]): AdaptiveView {
+    let fleet: Fleet | undefined;
+    for (const member of members) if ((fleet = member.fleet) !== undefined) break;
+    fleet ??= new Fleet();
+    fleet.size = members.length;
+    fleet.suspects = 0;
+    const ranked = ranking(members.length);
+    members.forEach((member, index) => {
+      member.fleet = fleet;
+      if (member.suspicion > 0) fleet.suspects++;
+      member.count();
+      ranked.set(index, member.cost(this.#now, this.#stalled));
+    });
+    const weights = backends.map(weightOf);
+    const even = weights.every((weight) => weight === weights[0]);
+    const turns = even ? undefined : new Schedule(backends, weights, () => this.#random());
+    return { stale: false, members, ranking: ranked, turns, next: 0 };
+  }
 }

@@ -18,15 +18,15 @@ export class Levels {
   readonly #words = new Int32Array(32);
   #summary = 0;
 
-  /** All items begin at level 0. */
-  constructor(count: number) {
-    this.#level = new Uint16Array(count);
+  /** All items begin at one level. */
+  constructor(count: number, level = 0) {
+    this.#level = new Uint16Array(count).fill(level);
     this.#place = new Int32Array(count);
     const items = new Int32Array(count);
     for (let item = 0; item < count; item++) items[item] = this.#place[item] = item;
-    this.#items[0] = items;
-    this.#sizes[0] = count;
-    this.#occupy(0);
+    this.#items[level] = items;
+    this.#sizes[level] = count;
+    this.#occupy(level);
   }
 
   level(item: number): number {
@@ -53,26 +53,25 @@ export class Levels {
     return (word << 5) | lowestBit(this.#words[word] as number);
   }
 
-  /** The next level above that has items; -1 when there is none. */
-  above(level: number): number {
-    for (let next = level + 1; next < levelCount; next++) if (this.#sizes[next] !== 0) return next;
-    return -1;
-  }
-
-  /** How many items are at a level. */
-  size(level: number): number {
-    return this.#sizes[level] as number;
-  }
-
-  /** The item at a place, from 0 to `size(level)` − 1. */
-  at(level: number, place: number): number {
-    return (this.#items[level] as Int32Array)[place] as number;
-  }
-
   /** One of the items at a level, all equally likely. */
   draw(level: number, random: Random): number {
     const size = this.#sizes[level] as number;
-    return this.at(level, size === 1 ? 0 : (random() * size) | 0);
+    return (this.#items[level] as Int32Array)[size === 1 ? 0 : (random() * size) | 0] as number;
+  }
+
+  /** One of the lowest items that will do, starting at a random one of each level; -1 when none will. */
+  find(random: Random, willDo: (item: number) => boolean): number {
+    for (let level = this.lowest(); level < levelCount; level++) {
+      const size = this.#sizes[level] as number;
+      if (size === 0) continue;
+      const items = this.#items[level] as Int32Array;
+      const start = (random() * size) | 0;
+      for (let step = 0; step < size; step++) {
+        const item = items[(start + step) % size] as number;
+        if (willDo(item)) return item;
+      }
+    }
+    return -1;
   }
 
   #leave(item: number, level: number): void {

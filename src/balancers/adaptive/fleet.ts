@@ -1,0 +1,55 @@
+import type { View } from '../roster.ts';
+import type { AdaptiveMember } from './member.ts';
+
+/** Weight of one call in what is usual for the fleet; the first ones count equally. */
+const unitWeight = 0.02;
+const failureWeight = 0.005;
+/** Failures are never taken for impossible, nor is a broken backend: the share of calls that meet either by chance. */
+const leastFailureRate = 1e-4;
+const brokenRate = 1e-3;
+
+/** What the backends of one service have in common. */
+export class Fleet {
+  /** Usual latency per call in flight, in ms; undefined before the first answer. */
+  unit: number | undefined = undefined;
+  size = 0;
+  suspects = 0;
+  #measured = 0;
+  #failureRate = leastFailureRate;
+
+  /** When most look broken, the fault is likely elsewhere, and what is left must not be flooded. */
+  get manySuspects(): boolean {
+    return this.suspects * 2 > this.size;
+  }
+
+  /** Takes a sample of ms per call in flight; returns it as a multiple of the usual. */
+  measure(unit: number, most: number): number {
+    this.#measured++;
+    this.unit ??= unit;
+    // Outliers must not make all others look fast.
+    const bounded = this.unit > 0 ? Math.min(unit, most * this.unit) : unit;
+    this.unit += (bounded - this.unit) * Math.max(unitWeight, 1 / this.#measured);
+    return this.unit > 0 ? unit / this.unit : 1;
+  }
+
+  succeeded<V extends View>(member: AdaptiveMember<V>): void {
+    this.#failureRate = Math.max(leastFailureRate, this.#failureRate * (1 - failureWeight));
+    if (member.suspicion > 0) this.acquit(member);
+  }
+
+  /**
+   * How likely it is that the backend is broken, rather than unlucky so many times in a row, given how often calls
+   * fail anywhere (Bayes): certain at once where nothing else fails, never where everything does.
+   */
+  failed<V extends View>(member: AdaptiveMember<V>): void {
+    const byChance = this.#failureRate ** member.failures;
+    this.#failureRate += (1 - this.#failureRate) * failureWeight;
+    if (member.suspicion === 0) this.suspects++;
+    member.suspicion = brokenRate / (brokenRate + byChance);
+  }
+
+  acquit<V extends View>(member: AdaptiveMember<V>): void {
+    member.suspicion = 0;
+    this.suspects--;
+  }
+}

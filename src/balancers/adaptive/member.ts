@@ -1,0 +1,150 @@
+import type { Backend } from '../../core/backend.ts';
+import { isFailure, type Outcome } from '../../core/outcome.ts';
+import type { Member, View } from '../roster.ts';
+import type { Fleet } from './fleet.ts';
+import type { Use } from './use.ts';
+
+/** ms that samples are remembered for, where they are rare; where they are many, the last 30 or so count. */
+const memory = 4_000;
+const leastSampleWeight = 0.03;
+const mostSampleWeight = 0.5;
+/** What one sample can say: a tenth of, or four times, the usual. Heavy tails are not a pod's fault. */
+const leastSample = 0.1;
+const mostSample = 4;
+/** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess faster, a smaller one slower. */
+const rest = 4_000;
+/** Before this many samples a backend counts as being like the others. */
+const fewSamples = 3;
+/** How much an old call without an answer adds to a backend's calls, per expected time that it has waited. */
+const ageWeight = 0.3;
+const mostAge = 30;
+/** A call that is older than this many ms, and than so many times what is expected, is a stream, which says nothing. */
+const streamAge = 10_000;
+const streamTimes = 20;
+/** How much dearer a backend is that is taken to be broken. */
+const brokenFactor = 30;
+
+/** A cancelled call says at most that its backend was slow to answer. */
+export type Sample = Exclude<Outcome, { kind: 'cancelled' }>;
+
+/** What is known about one backend, and what follows for its cost. */
+export class AdaptiveMember<V extends View> implements Member<V> {
+  readonly backend: Backend;
+  view: V | undefined = undefined;
+  index = 0;
+  fleet: Fleet | undefined = undefined;
+  /** Whether it is among those that change by time alone. */
+  watched = false;
+  /** Uses that were begun here and have not ended. */
+  uses = 0;
+  inflight: number;
+  /** Those uses of which an answer is awaited, by age. */
+  oldest: Use<V> | undefined = undefined;
+  newest: Use<V> | undefined = undefined;
+  /** Latency in units of the fleet's: 1 is like the others. */
+  relative = 1;
+  #samples = 0;
+  #sampled = 0;
+  #restedFrom = 0;
+  /** When it was last used. */
+  lastUse = 0;
+  failures = 0;
+  /** How sure it is to be broken, of 1. */
+  suspicion = 0;
+  /** Makes this one's trials come at another time than other clients'. */
+  jitter = 1;
+
+  constructor(backend: Backend, now: number) {
+    this.backend = backend;
+    this.inflight = backend.inflight;
+    this.#sampled = this.#restedFrom = this.lastUse = now;
+  }
+
+  /** Reads the calls in flight; never fewer than were begun here. */
+  count(): void {
+    const { inflight } = this.backend;
+    this.inflight = inflight > this.uses ? inflight : this.uses;
+  }
+
+  /** Latency that is expected of a call that finds as many in flight as this one, itself included, in ms. */
+  expected(seen: number): number {
+    return (this.fleet?.unit ?? 0) * this.relative * seen;
+  }
+
+  /** Takes an answered call into account; `blur` is by how many ms too long we may have measured. */
+  learn(outcome: Sample, seen: number, at: number, blur: number): void {
+    const fleet = this.fleet;
+    if (fleet === undefined) return;
+    if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
+      this.failures++;
+      fleet.failed(this);
+      return;
+    }
+    this.failures = 0;
+    fleet.succeeded(this);
+    let { latency } = outcome;
+    if (!(latency >= 0)) return;
+    // Of what may be true, what is likeliest: our own stall is not the backend's fault.
+    if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
+    const unit = latency / seen;
+    this.#blend(fleet.measure(unit, mostSample), at);
+  }
+
+  /** A call was given up that had waited longer than expected: it would have taken at least that. */
+  learnAtLeast(waited: number, seen: number, at: number): void {
+    if (this.fleet?.unit === undefined || waited <= this.expected(seen)) return;
+    this.#blend(waited / seen / this.fleet.unit, at);
+  }
+
+  /** Forgets while idle. */
+  relax(now: number): void {
+    const excess = this.relative - 1;
+    if (excess === 0) return;
+    const idle = now - this.#restedFrom;
+    if (idle <= 0) return;
+    this.#restedFrom = now;
+    this.relative = Math.abs(excess) < 0.01 ? 1 : 1 + excess / (1 + (Math.abs(excess) * idle) / rest);
+  }
+
+  idleFrom(now: number): void {
+    this.#restedFrom = now;
+  }
+
+  /** What the next call here would cost. `stalled` is how long we have been blocked so far, in ms. */
+  cost(now: number, stalled: number): number {
+    let calls = this.inflight + 1;
+    const { oldest } = this;
+    if (oldest !== undefined) {
+      const expected = this.expected(oldest.seen);
+      const age = now - oldest.start - (stalled - oldest.stalled);
+      if (expected > 0 && age > 0) calls += ageWeight * Math.min(mostAge, age / expected);
+    }
+    let factor = this.#samples < fewSamples ? 1 : this.relative;
+    if (this.suspicion > 0 && this.fleet?.manySuspects === false)
+      factor *= 1 + (brokenFactor - 1) * this.suspicion;
+    return calls * factor;
+  }
+
+  /** Drops what has waited so long that it must be a stream. */
+  dropStreams(now: number): void {
+    for (let use = this.oldest; use !== undefined; use = this.oldest) {
+      const age = now - use.start;
+      if (age <= streamAge || age <= streamTimes * this.expected(use.seen)) return;
+      use.unlink();
+    }
+  }
+
+  /** Whether its cost can change by time alone. */
+  get restless(): boolean {
+    return this.uses > 0 || this.relative !== 1 || this.suspicion > 0;
+  }
+
+  #blend(ratio: number, at: number): void {
+    const sample = Math.min(mostSample, Math.max(leastSample, ratio));
+    const elapsed = at - this.#sampled;
+    this.#samples++;
+    const weight = Math.min(mostSampleWeight, Math.max(leastSampleWeight, 1 - Math.exp(-elapsed / memory)));
+    this.relative += (sample - this.relative) * Math.max(weight, 1 / this.#samples);
+    if (at > this.#sampled) this.#sampled = at;
+  }
+}

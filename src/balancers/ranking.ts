@@ -1,0 +1,71 @@
+import type { Backend, Backends } from '../core/backend.ts';
+import type { Random } from '../core/clock.ts';
+import { Levels, topLevel } from './levels.ts';
+
+/** The backends of a set by what they cost. All begin at a cost of 1. */
+export interface Ranking {
+  set(index: number, cost: number): void;
+  /** The index of the cheapest that is not in `tried`, a random one among equals; -1 when all are. */
+  cheapest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number;
+}
+
+/** Up to this many, looking at each is faster than keeping an index. */
+const few = 32;
+
+export function ranking(count: number): Ranking {
+  return count <= few ? new Scan(count) : new Index(count);
+}
+
+class Scan implements Ranking {
+  readonly #costs: Float64Array;
+
+  constructor(count: number) {
+    this.#costs = new Float64Array(count).fill(1);
+  }
+
+  set(index: number, cost: number): void {
+    this.#costs[index] = cost;
+  }
+
+  cheapest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
+    const costs = this.#costs;
+    let best = -1;
+    let least = Number.POSITIVE_INFINITY;
+    let equals = 0;
+    for (let index = 0; index < costs.length; index++) {
+      const cost = costs[index] as number;
+      if (cost > least || tried?.has(backends[index] as Backend)) continue;
+      equals = cost === least ? equals + 1 : 1;
+      least = cost;
+      if (equals === 1 || random() * equals < 1) best = index;
+    }
+    return best;
+  }
+}
+
+/** Costs closer than 1/32 of a doubling count as equal: 1,024 levels then hold any cost from 1/16 to 2²⁸. */
+const levelsPerDoubling = 32;
+const leastDoubling = -4;
+
+function levelOf(cost: number): number {
+  const level = Math.round((Math.log2(cost) - leastDoubling) * levelsPerDoubling);
+  return level < 0 ? 0 : level > topLevel ? topLevel : level;
+}
+
+class Index implements Ranking {
+  readonly #levels: Levels;
+
+  constructor(count: number) {
+    this.#levels = new Levels(count, levelOf(1));
+  }
+
+  set(index: number, cost: number): void {
+    this.#levels.move(index, levelOf(cost));
+  }
+
+  cheapest(_backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
+    const levels = this.#levels;
+    if (tried === undefined || tried.size === 0) return levels.draw(levels.lowest(), random);
+    return levels.find(random, (index) => !tried.has(_backends[index] as Backend));
+  }
+}
