@@ -121,7 +121,6 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
 
   onResponseError(controller: Dispatcher.DispatchController | null, error: Error): void {
     if (controller !== null) this.controller = controller;
-    this.#waited();
     if (this.#abandoned !== undefined) {
       this.#drainEnded(this.#abandoned);
       return;
@@ -154,13 +153,17 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
   abandon(outcome: Outcome, reason?: Error, blameless = false): void {
     if (this.#abandoned !== undefined) return;
     this.#abandoned = outcome;
-    this.#waited();
     if (reason === undefined) {
       this.#stopDrain = this.call.schedule(drainTime, () => this.controller?.abort(discarded));
       return;
     }
     this.release(outcome, blameless);
     this.controller?.abort(reason);
+  }
+
+  override release(outcome: Outcome, blameless = false): void {
+    this.#waited();
+    super.release(outcome, blameless);
   }
 
   #waited(): void {

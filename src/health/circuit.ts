@@ -130,8 +130,8 @@ export class Circuit {
     };
     // opossum lets exactly one through, and closes or opens by its result.
     this.#breaker.fire(promise).then(
-      () => this.#closed(),
-      () => this.#open(),
+      () => this.#gone || this.#closed(),
+      () => this.#gone || this.#open(),
     );
     const { clock } = this.#context;
     this.#retryAt = clock.now() + this.#settings.ejection;

@@ -176,7 +176,7 @@ export class Script {
   ) {
     const names =
       typeof endpoints === 'number'
-        ? Array.from({ length: endpoints }, (_, i) => `10.0.0.${i + 1}:80`)
+        ? Array.from({ length: endpoints }, (_, i) => `10.0.${(i + 1) >> 8}.${(i + 1) & 255}:80`)
         : endpoints;
     this.resolver = new FakeResolver(names);
     const transport: Transport = (_, endpoint) => this.#dispatcher(endpoint);
