@@ -96,6 +96,9 @@ export function ask<T extends RecordType>(
   });
 }
 
+/** Parsing an answer of thousands of records takes c-ares tens of ms; what follows has a turn of its own. */
+const largeAnswer = 500;
+
 async function query<T extends RecordType>(
   resolver: promises.Resolver,
   name: string,
@@ -103,6 +106,7 @@ async function query<T extends RecordType>(
 ): Promise<Answer<Records[T]>> {
   try {
     const records = (await lookUp(resolver, name, type)) as Records[T][];
+    if (records.length > largeAnswer) await new Promise((resolve) => setImmediate(resolve));
     if (records.length > 0) return { kind: 'records', records };
     // A CNAME whose end has no record of this type.
     return { kind: 'none', code: 'ENODATA', error: dnsError('ENODATA', `${name} has no ${type} record`) };

@@ -18,6 +18,27 @@ export async function until(
   }
 }
 
+/** Lets tests wait for what comes by itself, however long it takes, without turning the event loop. */
+class News {
+  #next = Promise.withResolvers<void>();
+
+  tell(): void {
+    this.#next.resolve();
+    this.#next = Promise.withResolvers();
+  }
+
+  async until(holds: () => boolean, what: () => string): Promise<void> {
+    let overdue = false;
+    const timer = setTimeout(() => {
+      overdue = true;
+      this.tell();
+    }, 12_000);
+    while (!holds() && !overdue) await this.#next.promise;
+    clearTimeout(timer);
+    if (!holds()) throw new Error(`${what()} did not come`);
+  }
+}
+
 /** A watch and all it has said. */
 export interface Watching {
   readonly watch: Watch;
@@ -39,22 +60,7 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
   const infos: (SetInfo | undefined)[] = [];
   const errors: Error[] = [];
   const warnings: DiscoveryWarning[] = [];
-  let report = Promise.withResolvers<void>();
-  const told = (): void => {
-    report.resolve();
-    report = Promise.withResolvers();
-  };
-  /** Waits without turning the event loop, since some sources take seconds. */
-  const reported = async (holds: () => boolean, what: () => string): Promise<void> => {
-    let overdue = false;
-    const timer = setTimeout(() => {
-      overdue = true;
-      told();
-    }, 12_000);
-    while (!holds() && !overdue) await report.promise;
-    clearTimeout(timer);
-    if (!holds()) throw new Error(`${what()} did not come`);
-  };
+  const news = new News();
   const watch = resolver.watch(
     { protocol: 'http:', host: 'orders.shop', port: 8080, ...target },
     {
@@ -62,12 +68,12 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
         sets.push(set.map(({ id }) => id));
         endpoints.push(set);
         infos.push(info);
-        told();
+        news.tell();
       },
       onError(error) {
         if (error instanceof DiscoveryWarning) warnings.push(error);
         else errors.push(error);
-        told();
+        news.tell();
       },
     },
   );
@@ -79,14 +85,14 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
     errors,
     warnings,
     async set(n) {
-      await reported(
+      await news.until(
         () => sets.length >= n,
         () => `set ${n} (errors: ${errors.map(String).join('; ') || 'none'})`,
       );
       return sets[n - 1] as readonly string[];
     },
     async error(n) {
-      await reported(
+      await news.until(
         () => errors.length >= n,
         () => `error ${n} (sets: ${JSON.stringify(sets)})`,
       );
@@ -101,19 +107,23 @@ const withinRound = new Set([2_000, 400]);
 /** A fake clock that knows when a round of questions, which takes real time on loopback, has ended. */
 export class RoundClock extends FakeClock {
   #inFlight = 0;
+  readonly #news = new News();
   /** Rounds that have ended. */
   rounds = 0;
 
   override schedule(delay: number, callback: () => void): Cancel {
     if (!withinRound.has(delay)) {
       this.rounds++;
-      return super.schedule(delay, callback);
+      const cancel = super.schedule(delay, callback);
+      this.#news.tell();
+      return cancel;
     }
     this.#inFlight++;
     let open = true;
     const end = (): void => {
       if (open) this.#inFlight--;
       open = false;
+      this.#news.tell();
     };
     const cancel = super.schedule(delay, () => {
       end();
@@ -127,12 +137,18 @@ export class RoundClock extends FakeClock {
 
   /** Waits for the first `n` rounds to have ended. */
   async ended(n: number): Promise<void> {
-    await until(() => this.rounds >= n, `the end of round ${n}`);
+    await this.#news.until(
+      () => this.rounds >= n,
+      () => `the end of round ${n}`,
+    );
   }
 
   /** Waits for the round in flight to end, if there is one. */
   async idle(): Promise<void> {
-    await until(() => this.#inFlight === 0 && this.next !== undefined, 'the end of a round');
+    await this.#news.until(
+      () => this.#inFlight === 0 && this.next !== undefined,
+      () => 'the end of a round',
+    );
   }
 
   /** Moves on to the next round, waits for it to end, and returns how many ms it was away. */
