@@ -95,17 +95,29 @@ export class ApiServer {
       Buffer.isBuffer(value) ? value.toString('latin1') : value,
     );
     if (this.#current?.made !== made) {
-      const old = this.#current?.connection;
-      const connection = new Connection(credentials, {
+      this.#retire();
+      const connection: Connection = new Connection(credentials, {
+        // undici would let a new stream wait there for the old ones to end.
         onGoaway: () => {
+          if (this.#current?.connection === connection) this.#retire();
           for (const callback of [...this.#goaway]) callback();
+        },
+        onGone: () => {
+          if (this.#current?.connection === connection) this.#current = undefined;
+          this.#connections.delete(connection);
         },
       });
       this.#connections.add(connection);
       this.#current = { connection, made };
-      if (old !== undefined) void old.close().then(() => this.#connections.delete(old));
     }
     return this.#current.connection;
+  }
+
+  /** New requests get a new connection; the old one closes when its last exchange has ended. */
+  #retire(): void {
+    const old = this.#current?.connection;
+    this.#current = undefined;
+    if (old !== undefined) void old.close().then(() => this.#connections.delete(old));
   }
 }
 

@@ -25,17 +25,21 @@ const idleTimeout = 60_000;
 export interface ConnectionListener {
   /** The server asks to go elsewhere: running streams may end soon, new ones get a new connection. */
   onGoaway(): void;
+  /** The peer is dead, and its streams end with an error. */
+  onGone(): void;
 }
 
 /** A dispatcher to one API server whose sockets never keep the process alive and whose dead peers are noticed. */
 export class Connection {
   readonly dispatcher: Dispatcher;
   readonly #answered = new Map<Client, number>();
+  readonly #listener: ConnectionListener;
   readonly #times: PingTimes;
   #multiplexed = false;
   #cancelCheck: Cancel | undefined;
 
   constructor(credentials: Credentials, listener: ConnectionListener, times: PingTimes = defaultTimes) {
+    this.#listener = listener;
     this.#times = times;
     const { proxy, tls, server } = credentials;
     if (proxy?.startsWith('socks')) {
@@ -115,12 +119,14 @@ export class Connection {
       this.#cancelCheck = undefined;
       const now = systemClock.now();
       const { patience, check } = this.#times;
-      for (const [client, answered] of this.#answered) {
-        if (now - answered <= patience) continue;
-        this.#answered.delete(client);
-        void client.destroy(new Error(`no answer to HTTP/2 PING for ${patience / 1000} s`));
+      const dead = [...this.#answered.values()].some((answered) => now - answered > patience);
+      if (!dead) {
+        if (this.#answered.size > 0) this.#cancelCheck = systemClock.schedule(check, () => this.#check());
+        return;
       }
-      if (this.#answered.size > 0) this.#cancelCheck = systemClock.schedule(check, () => this.#check());
+      this.#answered.clear();
+      this.#listener.onGone();
+      void this.dispatcher.destroy(new Error(`no answer to HTTP/2 PING for ${patience / 1000} s`));
     });
   }
 }

@@ -116,13 +116,14 @@ describe('the connection', () => {
   test('whose peer stops answering PINGs is given up', async () => {
     const api = later(await TlsApi.start({ onAsk: (asking) => void asking.head() }));
     const wire = later(await Wire.start(api.port));
+    let gone = 0;
     const connection = new Connection(
       {
         server: `https://127.0.0.1:${wire.port}`,
         headers: {},
         tls: { ca: pem('ca.crt'), rejectUnauthorized: true },
       },
-      { onGoaway() {} },
+      { onGoaway() {}, onGone: () => gone++ },
       { interval: 20, patience: 200, check: 20 },
     );
     later({ close: () => connection.destroy() });
@@ -146,6 +147,7 @@ describe('the connection', () => {
     expect(connection.multiplexed).toBe(true);
     wire.freeze();
     expect((await end).message).toContain('no answer to HTTP/2 PING');
+    expect(gone).toBe(1);
   });
 });
 
