@@ -10,8 +10,11 @@ export interface Act {
   readonly even: boolean;
   /** ms, at least. */
   readonly duration: number;
-  /** Begins it; the act is not over before this resolves. Returns what ends it. */
-  begin(service: FakeService): Promise<() => void>;
+  /**
+   * Begins it; the act is not over before this resolves. Returns what ends it. `busiest` is the pod that had most
+   * calls in the act before.
+   */
+  begin(service: FakeService, busiest: FakePod): Promise<() => void>;
 }
 
 export const replicas = 3;
@@ -20,25 +23,19 @@ const slowLatency = 400;
 
 const nothing = (): void => {};
 
-function podOf({ pods }: FakeService, index: number): FakePod {
-  const pod = pods[index];
-  if (pod === undefined) throw new Error(`the service has no pod ${index}`);
-  return pod;
-}
-
 export const acts: readonly Act[] = [
   {
     name: 'steady',
     story: `${replicas} pods, all well`,
     even: true,
-    duration: 5_000,
+    duration: 4_500,
     begin: async () => nothing,
   },
   {
     name: 'scale up',
     story: `from ${replicas} pods to ${scaledTo}`,
     even: true,
-    duration: 5_000,
+    duration: 4_500,
     begin: async (service) => {
       await service.scale(scaledTo);
       return nothing;
@@ -46,11 +43,10 @@ export const acts: readonly Act[] = [
   },
   {
     name: 'one pod slow',
-    story: `one pod takes ${slowLatency} ms`,
+    story: `the busiest pod takes ${slowLatency} ms`,
     even: false,
-    duration: 6_000,
-    begin: async (service) => {
-      const pod = podOf(service, 1);
+    duration: 5_500,
+    begin: async (_, pod) => {
       const { latency } = pod;
       pod.latency = slowLatency;
       return () => {
@@ -60,11 +56,10 @@ export const acts: readonly Act[] = [
   },
   {
     name: 'one pod failing',
-    story: 'one pod answers 503',
+    story: 'the busiest pod answers 503',
     even: false,
-    duration: 6_000,
-    begin: async (service) => {
-      const pod = podOf(service, 2);
+    duration: 5_500,
+    begin: async (_, pod) => {
       pod.failure = { status: 503 };
       return () => {
         pod.failure = undefined;

@@ -25,6 +25,7 @@ export interface Figures {
   readonly retries?: number;
   /** ms */
   readonly p50: number | undefined;
+  readonly p95: number | undefined;
   readonly p99: number | undefined;
   /** The busiest pod's share of the calls over a fair share, while all pods were well. */
   readonly spread?: number;
@@ -54,6 +55,8 @@ export class Show {
   readonly rate: number;
   readonly #acts: readonly Act[];
   readonly #played: { readonly name: string; readonly steersman: Played; readonly plain: Played }[] = [];
+  /** Of both sides, as the last act began. */
+  #counts: readonly Counts[] = [];
   #began = 0;
   #actBegan = 0;
 
@@ -138,10 +141,12 @@ export class Show {
   async #playAct(act: Act): Promise<void> {
     const sides = [this.steersman, this.plain];
     const begins = sides.map((side) => countsOf(side));
+    const busiest = sides.map(({ service }, i) => busiestOf(service.pods, this.#counts[i]?.pods));
+    this.#counts = begins;
     for (const { caller } of sides) caller.act = new Tally();
     const tallies = sides.map(({ caller }) => caller.act);
     const [ends] = await Promise.all([
-      Promise.all(sides.map(({ service }) => act.begin(service))),
+      Promise.all(sides.map(({ service }, i) => act.begin(service, busiest[i] as FakePod))),
       wait(this.#clock, act.duration),
     ]);
     for (const end of ends) end();
@@ -193,6 +198,12 @@ function countsOf({ service, snapshot }: Side): Counts {
   return { retries: snapshot?.()?.retries, pods: new Map(service.pods.map((pod) => [pod, pod.served])) };
 }
 
+/** The running pod with most calls since `before`. */
+function busiestOf(pods: readonly FakePod[], before: Counts['pods'] = new Map()): FakePod | undefined {
+  const calls = (pod: FakePod): number => pod.served - (before.get(pod) ?? 0);
+  return pods.filter(({ phase }) => phase === 'running').toSorted((a, b) => calls(b) - calls(a))[0];
+}
+
 function spreadSince({ service }: Side, before: Counts): number | undefined {
   const live = service.pods.filter(({ phase }) => phase === 'running');
   return spread(live.map((pod) => pod.served - (before.pods.get(pod) ?? 0)));
@@ -207,6 +218,7 @@ function figuresOf(played: readonly Played[], tally: Tally): Figures {
     failed: tally.failed,
     ...(retries.length === 0 ? {} : { retries: retries.reduce((a, b) => a + b, 0) }),
     p50: tally.quantile(0.5),
+    p95: tally.quantile(0.95),
     p99: tally.quantile(0.99),
     ...(spreads.length === 0 ? {} : { spread: Math.max(...spreads) }),
   };
