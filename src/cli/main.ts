@@ -5,6 +5,7 @@ import type { Command } from './command.ts';
 /** Loaded when asked for, so that no command pays for another's imports. */
 const commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   demo: () => import('./demo.ts'),
+  rbac: () => import('./rbac.ts'),
   resolve: () => import('./resolve.ts'),
 };
 
