@@ -3,6 +3,7 @@ import { afterTwoTurns, type Clock, type Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { buildConnector, errors, Pool } from '../undici/index.ts';
+import { CarefulClient, IdleLimit } from './careful-client.ts';
 import type { PoolOptions, TlsOptions } from './options.ts';
 
 export interface PoolSettings extends PoolOptions {
@@ -25,16 +26,30 @@ const lateness = 50;
  * the endpoint's address. So `Host`, SNI, the certificate check and tracing keep the service's name.
  */
 export function poolTransport(settings: PoolSettings): Transport {
-  const { tls, connections, keepAliveTimeout = 4_000, allowH2 = false, maxConnectionAge, random } = settings;
+  const {
+    tls,
+    connections,
+    keepAliveTimeout = 4_000,
+    allowH2 = false,
+    maxConnectionAge,
+    clock,
+    random,
+  } = settings;
   const connectors = new Map<string, Connector>();
 
   /** One connector per name, so that TLS sessions are shared by the endpoints of a service. */
   const connectorOf = (service: ServiceIdentity): Connector => {
     let connector = connectors.get(service.servername);
     if (connector === undefined) {
-      // undici's own connect timeout is coarse below a second.
       const { servername: _, ...material } = tls ?? {};
-      connector = buildConnector({ ...material, allowH2, timeout: 0 } as buildConnector.BuildOptions);
+      connector = buildConnector({
+        ...material,
+        // Said, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn the check off.
+        rejectUnauthorized: true,
+        allowH2,
+        // undici's own connect timeout is coarse below a second.
+        timeout: 0,
+      } as buildConnector.BuildOptions);
       connectors.set(service.servername, connector);
     }
     return connector;
@@ -45,7 +60,9 @@ export function poolTransport(settings: PoolSettings): Transport {
       maxConnectionAge === undefined || maxConnectionAge === Number.POSITIVE_INFINITY
         ? undefined
         : maxConnectionAge * (0.9 + 0.2 * random());
+    const limit = new IdleLimit(clock);
     return new Pool(service.origin, {
+      factory: (origin, options) => CarefulClient.of(origin, options, limit),
       connect: pinned(connectorOf(service), service, endpoint, settings),
       connections: connections === undefined || connections === Number.POSITIVE_INFINITY ? null : connections,
       keepAliveTimeout,

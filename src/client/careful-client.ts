@@ -1,0 +1,163 @@
+import type { IncomingHttpHeaders as Headers } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { buildConnector, Client as ClientType, Dispatcher } from 'undici';
+import type { Clock } from '../core/clock.ts';
+import { Client } from '../undici/index.ts';
+import { isIdempotentMethod } from './failure.ts';
+
+type Connector = buildConnector.connector;
+type Controller = Dispatcher.DispatchController;
+
+/** ms that a connection may have been idle and still carry what must not run twice. */
+const longestIdle = 1_000;
+
+/**
+ * How long connections to one endpoint may be idle before a request that must not run twice avoids them: the server
+ * may be closing them at this very moment, and then nobody can say whether it saw the request. A server that gives a
+ * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. One that does not is given a second, or half of
+ * the shortest time after which it was seen to close an idle connection.
+ */
+export class IdleLimit {
+  readonly #clock: Clock;
+  #limit = longestIdle;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get ms(): number {
+    return this.#limit;
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  closedAfter(idle: number): void {
+    this.#limit = Math.min(this.#limit, idle / 2);
+  }
+}
+
+/** What is known of the one connection that a client has. */
+class Line {
+  readonly limit: IdleLimit;
+  socket: Socket | undefined;
+  /** When the last response ended; undefined while one is under way. */
+  idleSince: number | undefined;
+  hinted = false;
+  asked = false;
+
+  constructor(limit: IdleLimit) {
+    this.limit = limit;
+  }
+
+  /** The connector, with an eye on what it connects. */
+  watched(connector: Connector): Connector {
+    return (options, callback) =>
+      connector(options, (...result) => {
+        const [, socket] = result;
+        if (socket !== null && (socket as TLSSocket).alpnProtocol !== 'h2') this.#connected(socket);
+        callback(...result);
+      });
+  }
+
+  get stale(): boolean {
+    const { socket, idleSince, hinted, limit } = this;
+    return (
+      !hinted &&
+      socket !== undefined &&
+      !socket.destroyed &&
+      idleSince !== undefined &&
+      limit.now() - idleSince > limit.ms
+    );
+  }
+
+  #connected(socket: Socket): void {
+    this.socket = socket;
+    this.idleSince = undefined;
+    this.hinted = this.asked = false;
+    socket.once('end', () => {
+      if (this.socket === socket && this.idleSince !== undefined) {
+        this.limit.closedAfter(this.limit.now() - this.idleSince);
+      }
+    });
+  }
+}
+
+/** Looks for the server's hint in the first answer of a connection. */
+class HintReader implements Dispatcher.DispatchHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #line: Line;
+
+  constructor(handler: Dispatcher.DispatchHandler, line: Line) {
+    this.#handler = handler;
+    this.#line = line;
+  }
+
+  onRequestStart(controller: Controller, context: object): void {
+    this.#handler.onRequestStart?.(controller, context);
+  }
+
+  onRequestUpgrade(controller: Controller, status: number, headers: Headers, socket: Duplex): void {
+    this.#handler.onRequestUpgrade?.(controller, status, headers, socket);
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: Headers, statusText?: string): void {
+    if (/timeout=\d/.test(String(headers['keep-alive']))) this.#line.hinted = true;
+    this.#handler.onResponseStart?.(controller, status, headers, statusText);
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    this.#handler.onResponseData?.(controller, chunk);
+  }
+
+  onResponseEnd(controller: Controller, trailers: Headers): void {
+    this.#handler.onResponseEnd?.(controller, trailers);
+  }
+
+  onResponseError(controller: Controller, error: Error): void {
+    this.#handler.onResponseError?.(controller, error);
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.#handler.onBodySent?.(chunk);
+  }
+
+  onRequestSent(): void {
+    this.#handler.onRequestSent?.();
+  }
+
+  onResponseStarted(): void {
+    this.#handler.onResponseStarted?.();
+  }
+}
+
+/** One connection to an endpoint, which is made anew rather than risked for what must not run twice. */
+export class CarefulClient extends Client {
+  readonly #line: Line;
+
+  static of(origin: URL, options: ClientType.Options, limit: IdleLimit): CarefulClient {
+    return new CarefulClient(origin, options, new Line(limit));
+  }
+
+  private constructor(origin: URL, options: ClientType.Options, line: Line) {
+    super(origin, { ...options, connect: line.watched(options.connect as Connector) });
+    this.#line = line;
+    // Told when it can take a request again: the last response has ended.
+    this.on('drain', () => {
+      line.idleSince = line.limit.now();
+    });
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const line = this.#line;
+    const safe = options.idempotent ?? isIdempotentMethod(options.method);
+    if (!safe && line.stale && this.stats.size === 0) line.socket?.destroy();
+    line.idleSince = undefined;
+    if (line.asked) return super.dispatch(options, handler);
+    line.asked = true;
+    return super.dispatch(options, new HintReader(handler, line));
+  }
+}
