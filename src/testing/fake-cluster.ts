@@ -83,7 +83,7 @@ export class FakeCluster implements AsyncDisposable {
     this.#random = random;
     this.#addresses = addresses;
     const store = new Store(options.history ?? 1000);
-    const writer = new Writer(store, random, (resource, object) => this.#admit(resource, object));
+    const writer = new Writer(store, random, (...args) => this.#admit(...args));
     this.#store = store;
     this.#writer = writer;
     const settings = { store, writer, clock, random, endpointsPerSlice };
@@ -221,13 +221,13 @@ export class FakeCluster implements AsyncDisposable {
   }
 
   /** What the server adds to an object that is written. */
-  #admit(resource: Resource, object: KubeObject): KubeObject {
+  #admit(resource: Resource, object: KubeObject, current: KubeObject | undefined): KubeObject {
     if (resource === namespaces)
       return { ...object, spec: { finalizers: ['kubernetes'] }, status: { phase: 'Active' } };
-    if (resource !== services) return object;
-    const spec = (object['spec'] ?? {}) as Record<string, unknown>;
-    if (spec['type'] === 'ExternalName') return object;
-    const clusterIP = spec['clusterIP'] ?? this.#addresses.next();
+    const spec = specOf(object);
+    if (resource !== services || spec['type'] === 'ExternalName') return object;
+    const clusterIP =
+      spec['clusterIP'] ?? (current && specOf(current)['clusterIP']) ?? this.#addresses.next();
     return {
       ...object,
       spec: { type: 'ClusterIP', sessionAffinity: 'None', ...spec, clusterIP, clusterIPs: [clusterIP] },
@@ -235,3 +235,6 @@ export class FakeCluster implements AsyncDisposable {
     };
   }
 }
+
+const specOf = (object: KubeObject): Record<string, unknown> =>
+  (object['spec'] ?? {}) as Record<string, unknown>;

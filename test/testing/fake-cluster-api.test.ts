@@ -286,6 +286,12 @@ describe('a watch', () => {
     await fresh.close();
   });
 
+  test('with a selector that makes no sense is refused before it begins', async () => {
+    await using cluster = await FakeCluster.start();
+    expect((await ask(cluster, `${slices}?watch=1&labelSelector=a%20b%20c`)).status).toBe(400);
+    expect((await ask(cluster, `${slices}?watch=1&fieldSelector=spec.x%3D1`)).status).toBe(400);
+  });
+
   test('forgets changes beyond its history', async () => {
     await using cluster = await FakeCluster.start({ history: 2 });
     const { metadata } = cluster.apply(slice('a', 'manual'));
@@ -503,6 +509,31 @@ describe('writing through the API', () => {
     const response = await send(cluster, 'POST', path, body);
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ kind: 'Status', status: 'Failure', code: status });
+  });
+
+  test('keeps the address of a Service that is replaced without one', async () => {
+    await using cluster = await FakeCluster.start();
+    const manifest = { kind: 'Service', apiVersion: 'v1', ...web };
+    const { spec } = cluster.apply(manifest);
+    const changed = cluster.apply({ ...manifest, spec: { ports: [{ port: 81 }] } });
+    expect(changed['spec']).toMatchObject({
+      clusterIP: (spec as { clusterIP: string }).clusterIP,
+      ports: [{ port: 81 }],
+    });
+  });
+
+  test('deletes all that a selector names', async () => {
+    await using cluster = await FakeCluster.start();
+    for (const [name, service] of [
+      ['a', 'web'],
+      ['b', 'api'],
+      ['c', 'web'],
+    ] as const)
+      cluster.apply(slice(name, service));
+    const path = `${slices}?labelSelector=kubernetes.io/service-name=web`;
+    expect((await ask(cluster, path, { method: 'DELETE' })).status).toBe(200);
+    const list = (await (await ask(cluster, slices)).json()) as { items: { metadata: { name: string } }[] };
+    expect(list.items.map(({ metadata }) => metadata.name)).toEqual(['b']);
   });
 
   test('a namespace takes its objects with it', async () => {

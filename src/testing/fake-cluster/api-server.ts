@@ -30,6 +30,9 @@ export interface ApiSettings extends WatchSettings {
 const user = 'system:serviceaccount:default:app';
 const anonymousUser = 'system:anonymous';
 
+/** As kube-apiserver has it: clients keep idle connections much longer than Node's servers do. */
+const keepAliveTimeout = 90_000;
+
 /** Enough for a long test; a soak test must not grow without end. */
 const maxRecords = 100_000;
 
@@ -55,7 +58,9 @@ export class FakeApi {
   constructor(settings: ApiSettings, token: string) {
     this.#settings = settings;
     this.#token = token;
-    this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.#server = createServer({ keepAliveTimeout }, (request, response) => {
+      void this.#serve(request, response);
+    });
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));

@@ -76,7 +76,8 @@ const keyOf = ({ metadata }: KubeObject): string => `${metadata.namespace ?? ''}
 export function listObjects(store: Store, request: ApiRequest, resource: Resource): Record<string, unknown> {
   const { query } = request;
   const exact = checkMatch(query, resource);
-  const limit = Number(query.get('limit') ?? 0);
+  // "Any version" is answered from the cache, which does not page.
+  const limit = query.get('resourceVersion') === '0' ? 0 : Number(query.get('limit') ?? 0);
   const continued = query.get('continue');
   let at = store.revision;
   let after: string | undefined;

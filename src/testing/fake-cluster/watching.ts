@@ -7,7 +7,7 @@ import { ApiError, invalid, tooLargeRevision, tooOldToWatch, typed } from './sta
 import type { Store, StoreEvent } from './store.ts';
 
 /** How long a server waits for its store to come as far as a caller says it is. */
-export const catchUpTime = 3_000;
+const catchUpTime = 3_000;
 
 /** A bookmark comes this long before a watch ends. */
 const lastBookmark = 2_000;
@@ -24,8 +24,10 @@ export interface WatchSettings {
 }
 
 /** Checks what a watch asks for, before the head of its answer. */
-export function checkWatch({ query }: ApiRequest): void {
+export function checkWatch(request: ApiRequest): void {
+  const { query } = request;
   revisionOf(query);
+  selectorOf(request);
   if (query.get('sendInitialEvents') === null || query.get('resourceVersionMatch') === 'NotOlderThan') return;
   const message = 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan';
   throw invalid('meta.k8s.io', 'ListOptions', '', [

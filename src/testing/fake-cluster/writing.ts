@@ -20,6 +20,9 @@ import { validate } from './validation.ts';
 /** An object as callers write it, with its kind. */
 export type Manifest = Readonly<Record<string, unknown>>;
 
+/** Fills in what the cluster allots, such as a Service's address, or keeps what the current object has. */
+export type Admit = (resource: Resource, object: KubeObject, current: KubeObject | undefined) => KubeObject;
+
 const json = 'application/json';
 
 export interface Written {
@@ -31,14 +34,9 @@ export interface Written {
 export class Writer {
   readonly #store: Store;
   readonly #random: Random;
-  /** Fills in what the cluster allots, such as a Service's address. */
-  readonly #admit: (resource: Resource, object: KubeObject) => KubeObject;
+  readonly #admit: Admit;
 
-  constructor(
-    store: Store,
-    random: Random,
-    admit: (resource: Resource, object: KubeObject) => KubeObject = (_, object) => object,
-  ) {
+  constructor(store: Store, random: Random, admit: Admit) {
     this.#store = store;
     this.#random = random;
     this.#admit = admit;
@@ -52,7 +50,7 @@ export class Writer {
       throw notFound(namespaces, metadata.namespace ?? '');
     if (this.#store.get(resource, metadata.namespace, name)) throw alreadyExists(resource, name);
     const { name: _, generateName, namespace: home, resourceVersion: __, ...more } = metadata;
-    const object = this.#admit(resource, {
+    const written = {
       metadata: {
         name,
         ...(generateName === undefined ? {} : { generateName }),
@@ -63,7 +61,8 @@ export class Writer {
         creationTimestamp: timestamp(),
       },
       ...fields,
-    });
+    };
+    const object = this.#admit(resource, written, undefined);
     validate(resource, object);
     return this.#store.put(resource, object);
   }
@@ -82,10 +81,8 @@ export class Writer {
     const { uid: own, creationTimestamp, resourceVersion, generation = 1 } = current.metadata;
     const numbered = (count: number): object => (resource.generations ? { generation: count } : {});
     const kept = { uid: own, creationTimestamp, resourceVersion, ...numbered(generation) };
-    const object = this.#admit(resource, {
-      metadata: { ...metadata, ...kept } as KubeObject['metadata'],
-      ...fields,
-    });
+    const written = { metadata: { ...metadata, ...kept } as KubeObject['metadata'], ...fields };
+    const object = this.#admit(resource, written, current);
     if (isDeepStrictEqual(object, current)) return current;
     validate(resource, object);
     return this.#store.put(resource, {
