@@ -21,7 +21,7 @@ describe('steersman rbac', () => {
         namespace: 'web',
       },
     );
-    expect(text.match(/kind: Role$/gm)).toHaveLength(2);
+    expect(text.match(/^kind: Role$/gm)).toHaveLength(2);
     expect(text).toContain('resourceNames: [orders, cart]');
     expect(text).toContain('resourceNames: [mail]');
     expect(text.match(/ {4}name: default\n {4}namespace: web$/gm)).toHaveLength(2);

@@ -1,0 +1,366 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { DiscoveryWarning } from '../../../src/core/errors.ts';
+import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { FakeCluster } from '../../../src/testing/index.ts';
+import { transcript } from './fixtures.ts';
+import { Listening } from './listening.ts';
+import { listOf, reply, ScriptedApi, sliceOf, status, stream } from './scripted-api.ts';
+
+let cluster: FakeCluster;
+const open: { close(): Promise<unknown> }[] = [];
+
+beforeEach(async () => {
+  cluster = await FakeCluster.start({ namespace: 'shop' });
+  open.push(cluster);
+});
+
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+function listen(target: string, options: KubernetesOptions = {}, port?: number | string): Listening {
+  const heard = new Listening(kubernetes({ kubeconfig: cluster.kubeconfig, ...options }), target, port);
+  open.push(heard.watch);
+  return heard;
+}
+
+const slicesOnly = [
+  {
+    apiGroups: ['discovery.k8s.io'],
+    resources: ['endpointslices'],
+    verbs: ['list', 'watch'],
+    namespaces: ['shop'],
+  },
+];
+
+function service(name: string, spec: object): void {
+  cluster.apply({ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: 'shop' }, spec });
+}
+
+function slice(name: string, fields: object, owner = 'orders'): void {
+  cluster.apply({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name, namespace: 'shop', labels: { 'kubernetes.io/service-name': owner } },
+    addressType: 'IPv4',
+    ...fields,
+  });
+}
+
+const pods = (...addresses: string[]): object => ({
+  endpoints: addresses.map((address) => ({ addresses: [address] })),
+});
+const http = (port: number): object => ({ ports: [{ name: 'http', protocol: 'TCP', port }] });
+const twoPorts = {
+  ports: [
+    { name: 'grpc', protocol: 'TCP', port: 9090 },
+    { name: 'http', protocol: 'TCP', port: 8081 },
+  ],
+};
+
+describe('ports', () => {
+  test("a URL's port is the Service's, and leads to each slice's own number", async () => {
+    service('orders', { ports: [{ name: 'http', port: 80, targetPort: 'web' }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...http(8080) });
+    slice('orders-2', { ...pods('10.0.0.2'), ...http(8081) });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8080', '10.0.0.2:8081']);
+  });
+
+  test('a port can be named, and a Service with one port needs none', async () => {
+    service('orders', { ports: [{ name: 'http', port: 8888, targetPort: 8081 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+    const named = listen('http://orders', {}, 'http');
+    const bare = listen('http://orders');
+    await named.until(() => named.last !== undefined);
+    await bare.until(() => bare.last !== undefined);
+    expect(named.addresses).toEqual(['10.0.0.1:8081']);
+    expect(bare.addresses).toEqual(['10.0.0.1:8081']);
+  });
+
+  test('a port the Service does not have is an error that lists those it has', async () => {
+    service('orders', {
+      ports: [
+        { name: 'http', port: 80 },
+        { name: 'grpc', port: 90 },
+      ],
+    });
+    slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+    const heard = listen('http://orders:8080');
+    await heard.until(() => heard.errors.length > 0);
+    expect(heard.errors[0]).toMatchObject({
+      code: 'STEERSMAN_ERR_PORT',
+      message: 'the Service orders in shop has no port 8080: its ports are http 80, grpc 90',
+    });
+    expect(heard.sets).toEqual([]);
+  });
+
+  test('a headless Service is dialled at the number that is asked for, unless it maps it', async () => {
+    service('orders', { clusterIP: 'None', ports: [{ name: 'http', port: 80, targetPort: 8081 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
+    const mapped = listen('http://orders');
+    const literal = listen('http://orders:7000');
+    await mapped.until(() => mapped.last !== undefined);
+    await literal.until(() => literal.last !== undefined);
+    expect(mapped.addresses).toEqual(['10.0.0.1:8081']);
+    expect(literal.addresses).toEqual(['10.0.0.1:7000']);
+  });
+
+  test('a Service whose ports change is followed', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8081']);
+    service('orders', { ports: [{ name: 'grpc', port: 80 }] });
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.addresses).toEqual(['10.0.0.1:9090']);
+  });
+
+  describe('where the Service may not be read', () => {
+    beforeEach(() => {
+      cluster.api.rules = slicesOnly;
+    });
+
+    test("a slice's only port is meant, whatever the number", async () => {
+      slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
+      const heard = listen('http://orders:80');
+      await heard.until(() => heard.last !== undefined);
+      expect(heard.addresses).toEqual(['10.0.0.1:8081']);
+      expect(heard.errors).toEqual([]);
+    });
+
+    test('of several the one with that number is meant, or that name', async () => {
+      slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+      const numbered = listen('http://orders:9090');
+      const named = listen('http://orders', {}, 'http');
+      await numbered.until(() => numbered.last !== undefined);
+      await named.until(() => named.last !== undefined);
+      expect(numbered.addresses).toEqual(['10.0.0.1:9090']);
+      expect(named.addresses).toEqual(['10.0.0.1:8081']);
+    });
+
+    test('otherwise an error lists the ports found, and the set comes when they fit', async () => {
+      slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+      const heard = listen('http://orders:80');
+      await heard.until(() => heard.errors.length > 0);
+      expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_PORT' });
+      expect(heard.errors[0]?.message).toContain('its slices have the ports grpc 9090, http 8081');
+      slice('orders-1', { ...pods('10.0.0.1'), ...http(8082) });
+      await heard.until(() => heard.last !== undefined);
+      expect(heard.addresses).toEqual(['10.0.0.1:8082']);
+    });
+
+    test('nothing is asked for that the role does not need, and nothing but the Service beyond it', async () => {
+      slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
+      const heard = listen('http://orders:80');
+      await heard.until(() => heard.last !== undefined);
+      for (const { verb, resource, namespace, query, method } of cluster.api.requests) {
+        expect(method).toBe('GET');
+        expect(['list', 'watch']).toContain(verb);
+        expect(namespace).toBe('shop');
+        if (resource === 'endpointslices')
+          expect(query).toMatchObject({ labelSelector: 'kubernetes.io/service-name=orders' });
+        else expect([resource, query]).toMatchObject(['services', { fieldSelector: 'metadata.name=orders' }]);
+      }
+    });
+  });
+});
+
+describe('names that have no endpoints', () => {
+  test('a Service that does not exist is an empty set, and said so', async () => {
+    const heard = listen('http://ordes');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.last).toEqual([]);
+    expect(heard.errors[0]).toBeInstanceOf(DiscoveryWarning);
+    expect(heard.errors[0]?.message).toContain('there is no Service ordes in the namespace shop');
+    service('ordes', { ports: [{ name: 'http', port: 80 }] });
+    slice('ordes-1', { ...pods('10.0.0.1'), ...http(8081) }, 'ordes');
+    await heard.until(() => heard.last?.length === 1);
+  });
+
+  test('a Service without pods is an empty set without a word', async () => {
+    await cluster.service('orders', { replicas: 0 });
+    const heard = listen('http://orders:8080');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.last).toEqual([]);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('a Service of type ExternalName is named, with what to do', async () => {
+    service('legacy', { type: 'ExternalName', externalName: 'db.example.com' });
+    const heard = listen('http://legacy');
+    await heard.until(() => heard.errors.length > 0);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_EXTERNAL_NAME' });
+    expect(heard.errors[0]?.message).toContain('stands for db.example.com; use that name, dns() or auto()');
+    expect(heard.sets).toEqual([]);
+  });
+
+  test('a host that is no Service name is an error', async () => {
+    const heard = listen('http://www.example.com');
+    await heard.until(() => heard.errors.length > 0);
+    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_NOT_A_SERVICE' });
+  });
+
+  test('a Service that is deleted and created again is followed, under new slice names', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last?.length === 1);
+    cluster.delete({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'orders', namespace: 'shop' } });
+    cluster.delete({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'orders-1', namespace: 'shop' },
+    });
+    await heard.until(() => heard.last?.length === 0);
+    service('orders', { ports: [{ name: 'http', port: 80 }] });
+    slice('orders-9', { ...pods('10.0.0.9'), ...http(8081) });
+    await heard.until(() => heard.last?.length === 1);
+    expect(heard.addresses).toEqual(['10.0.0.9:8081']);
+  });
+});
+
+describe('what a Service says of its traffic', () => {
+  test('internalTrafficPolicy Local keeps to the own node', async () => {
+    service('orders', { internalTrafficPolicy: 'Local', ports: [{ name: 'http', port: 80 }] });
+    slice('orders-1', {
+      endpoints: [
+        { addresses: ['10.0.0.1'], nodeName: 'a' },
+        { addresses: ['10.0.0.2'], nodeName: 'b' },
+      ],
+      ...http(8080),
+    });
+    const here = listen('http://orders', { node: 'b' });
+    await here.until(() => here.last !== undefined);
+    expect(here.addresses).toEqual(['10.0.0.2:8080']);
+    const elsewhere = listen('http://orders', { node: 'c' });
+    await elsewhere.until(() => elsewhere.last !== undefined);
+    expect(elsewhere.last).toEqual([]);
+    const nowhere = listen('http://orders');
+    await nowhere.until(() => nowhere.last !== undefined);
+    expect(nowhere.last).toHaveLength(2);
+    expect(nowhere.errors[0]?.message).toContain(
+      'internalTrafficPolicy Local, but the node of this process is not known',
+    );
+  });
+
+  test('hints lead to the own zone, unless they are ignored', async () => {
+    await cluster.service('orders', { replicas: 6, trafficDistribution: 'PreferSameZone' });
+    const near = listen('http://orders:8080', { zone: 'zone-b' });
+    await near.until(() => near.last !== undefined);
+    expect(near.last?.map(({ zone }) => zone)).toEqual(['zone-b', 'zone-b']);
+    const far = listen('http://orders:8080', { zone: 'zone-b', topology: 'ignore' });
+    await far.until(() => far.last !== undefined);
+    expect(far.last).toHaveLength(6);
+  });
+
+  test('of two families a pod is used once, by the first of the Service; or by the one asked for', async () => {
+    service('orders', { ipFamilies: ['IPv6', 'IPv4'], ports: [{ name: 'http', port: 80 }] });
+    const targetRef = { kind: 'Pod', name: 'p1', uid: 'u1' };
+    slice('orders-4', { endpoints: [{ addresses: ['10.0.0.1'], targetRef }], ...http(8080) });
+    slice('orders-6', {
+      addressType: 'IPv6',
+      endpoints: [{ addresses: ['fd00::1'], targetRef }],
+      ...http(8080),
+    });
+    const both = listen('http://orders');
+    const four = listen('http://orders', { family: 4 });
+    await both.until(() => both.last !== undefined);
+    await four.until(() => four.last !== undefined);
+    expect(both.last?.map(({ address }) => address)).toEqual(['fd00::1']);
+    expect(four.last?.map(({ address }) => address)).toEqual(['10.0.0.1']);
+    expect(both.last?.[0]).toMatchObject({ name: 'p1', port: 8080 });
+  });
+
+  test('names where addresses should be are left out, and said so', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80 }] });
+    slice('orders-1', {
+      addressType: 'FQDN',
+      endpoints: [{ addresses: ['pod.example.com'] }],
+      ...http(8080),
+    });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.last).toEqual([]);
+    expect(heard.errors.map(({ message }) => message).join()).toContain('holds names (addressType FQDN)');
+  });
+});
+
+describe('v1 Endpoints', () => {
+  test('are read when asked for, and only then', async () => {
+    const orders = await cluster.service('orders', { replicas: 3 });
+    const heard = listen('http://orders:8080', { source: 'endpoints' });
+    await heard.until(() => heard.last?.length === 3);
+    expect(heard.last?.map(({ address }) => address).sort()).toEqual(
+      orders.pods.map(({ address }) => address).sort(),
+    );
+    expect(cluster.api.requests.map(({ resource }) => resource)).not.toContain('endpointslices');
+    await orders.scale(1);
+    await heard.until(() => heard.last?.length === 1);
+    const slices = listen('http://orders:8080');
+    await slices.until(() => slices.last !== undefined);
+    expect(cluster.api.requests.filter(({ resource }) => resource === 'endpoints')).toHaveLength(1);
+  });
+
+  test('that are cut at 1000 addresses raise a warning', async () => {
+    const bytes = transcript('endpoints-over-1000');
+    const body = bytes
+      .subarray(bytes.indexOf('\r\n\r\n') + 4)
+      .toString('latin1')
+      .replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '')
+      .replace(/\r\n$/, '');
+    const object = JSON.parse(body) as object;
+    const api = await ScriptedApi.start(({ resource, query }) => {
+      if (resource === 'services') return reply(403, status(403, 'forbidden'));
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      return query.has('watch') ? stream([]) : listOf(9, [object]);
+    });
+    open.push(api);
+    const heard = listen('http://big.demo:8080', { kubeconfig: api.kubeconfig, source: 'endpoints' });
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.last).toHaveLength(1000);
+    expect(heard.errors[0]).toBeInstanceOf(DiscoveryWarning);
+    expect(heard.errors[0]?.message).toContain('cut at 1000 addresses');
+  });
+});
+
+describe('credentials', () => {
+  test('a token that has changed is read again, and nobody notices', async () => {
+    await cluster.service('orders', { replicas: 1 });
+    const heard = listen('http://orders:8080');
+    await heard.until(() => heard.last !== undefined);
+    await cluster.rotateToken();
+    cluster.api.disconnect('end');
+    const before = cluster.api.requests.length;
+    await cluster.service('other', { replicas: 1 });
+    const other = listen('http://other:8080');
+    await other.until(() => other.last !== undefined);
+    expect(cluster.api.requests.slice(before).every(({ status }) => status !== 401)).toBe(true);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('a refused one is repeated once at once', async () => {
+    const api = await ScriptedApi.start(({ resource, nth }) => {
+      if (resource === 'services') return reply(403, status(403, 'forbidden'));
+      return nth === 1
+        ? reply(401, status(401, 'Unauthorized'))
+        : stream([
+            { type: 'ADDED', object: sliceOf('orders', 's1', 5, ['10.0.0.1']) },
+            {
+              type: 'BOOKMARK',
+              object: {
+                metadata: { resourceVersion: '5', annotations: { 'k8s.io/initial-events-end': 'true' } },
+              },
+            },
+          ]);
+    });
+    open.push(api);
+    const heard = listen('http://orders:8080', { kubeconfig: api.kubeconfig });
+    await heard.until(() => heard.last !== undefined);
+    expect(api.times('endpointslices')).toBe(2);
+    expect(heard.errors).toEqual([]);
+    expect(api.asked.every(({ headers }) => headers['authorization'] === 'Bearer the-token')).toBe(true);
+  });
+});
