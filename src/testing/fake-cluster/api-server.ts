@@ -1,27 +1,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { discovery } from './discovery.ts';
+import { type AnswerSettings, answer, describe, servedResource } from './answer.ts';
 import { type Cut, cutConnection, EventStream } from './event-stream.ts';
-import { type ApiRecord, Exchange, parseBody } from './exchange.ts';
+import { type ApiRecord, Exchange } from './exchange.ts';
 import { type ApiFailure, Failures } from './failures.ts';
-import { listObjects, revisionOf } from './listing.ts';
 import { allows, everything, type Rule } from './rbac.ts';
 import { type ApiRequest, parseRequest } from './request.ts';
 import type { Resource } from './resources.ts';
-import {
-  forbidden,
-  methodNotAllowed,
-  noSuchPath,
-  notAcceptable,
-  notFound,
-  typed,
-  unauthorized,
-} from './status.ts';
-import { catchUp, checkWatch, serveWatch, type WatchSettings } from './watching.ts';
-import type { Writer } from './writing.ts';
+import { forbidden, unauthorized } from './status.ts';
+import { checkWatch, serveWatch } from './watching.ts';
 
-export interface ApiSettings extends WatchSettings {
-  readonly writer: Writer;
+export interface ApiSettings extends AnswerSettings {
   /** What callers without a token may do. */
   readonly anonymous: readonly Rule[];
 }
@@ -171,9 +160,12 @@ export class FakeApi {
       if (failure === 'reset' || failure === 'close') return cutConnection(response, failure);
       if (failure !== undefined && failure.code !== 403) throw failure;
       if (caller === undefined) throw unauthorized();
-      if (asked === undefined) return this.#describe(exchange, url);
-      const resource = this.#authorize(asked, caller, failure !== undefined);
-      await this.#answer(exchange, asked, resource, body);
+      if (asked === undefined) return describe(exchange, url);
+      const rules = caller === user ? this.rules : this.#settings.anonymous;
+      if (failure !== undefined || !allows(rules, asked)) throw forbidden(caller, asked);
+      const resource = servedResource(exchange, asked);
+      if (asked.verb === 'watch') await this.#watch(exchange, asked, resource);
+      else await answer(this.#settings, exchange, asked, resource, body);
     } catch (error) {
       // A caller that has gone away meanwhile is no one to tell.
       exchange.refuse(error);
@@ -186,45 +178,10 @@ export class FakeApi {
     return authorization === `Bearer ${this.#token}` ? user : undefined;
   }
 
-  #describe(exchange: Exchange, url: URL | undefined): void {
-    const found = url && discovery(url.pathname);
-    if (found === undefined) throw noSuchPath();
-    exchange.reply(200, found);
-  }
-
-  #authorize(asked: ApiRequest, caller: string, refused: boolean): Resource {
-    const rules = caller === user ? this.rules : this.#settings.anonymous;
-    if (refused || !allows(rules, asked)) throw forbidden(caller, asked);
-    if (asked.resource === undefined) throw noSuchPath();
-    if (!asked.allowed) throw methodNotAllowed();
-    return asked.resource;
-  }
-
-  async #answer(exchange: Exchange, asked: ApiRequest, resource: Resource, body: Buffer): Promise<void> {
-    const { store, writer } = this.#settings;
-    const { request, response } = exchange;
-    const { accept = '*/*', 'content-type': type = 'application/json' } = request.headers;
-    if (!/application\/(?:json|\*)|\*\/\*/.test(accept)) throw notAcceptable();
-    if (resource.warning !== undefined) response.setHeader('Warning', resource.warning);
-    const { verb, namespace, name = '' } = asked;
-    if (verb === 'get') {
-      const object = store.get(resource, namespace, name);
-      if (object === undefined) throw notFound(resource, name);
-      exchange.reply(200, typed(resource, object));
-    } else if (verb === 'list') {
-      await catchUp(this.#settings, revisionOf(asked.query) ?? 0, exchange.closed);
-      exchange.reply(200, listObjects(store, asked, resource));
-    } else if (verb === 'watch') {
-      checkWatch(asked);
-      exchange.open();
-      await this.#watch(exchange, asked, resource);
-    } else {
-      const written = writer.serve(asked, resource, type.split(';', 1)[0] ?? '', parseBody(body));
-      exchange.reply(written.status, written.body);
-    }
-  }
-
-  async #watch({ response, closed }: Exchange, asked: ApiRequest, resource: Resource): Promise<void> {
+  async #watch(exchange: Exchange, asked: ApiRequest, resource: Resource): Promise<void> {
+    checkWatch(asked);
+    exchange.open();
+    const { response, closed } = exchange;
     const stream = new EventStream(response, () => this.chunkSize, this.#stalled !== undefined);
     this.#streams.add(stream);
     closed.addEventListener('abort', () => this.#streams.delete(stream));

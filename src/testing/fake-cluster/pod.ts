@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { type Clock, type Random, wait } from '../../core/clock.ts';
-import { boolean, checkOptions, integer, number, oneOf, type Shape } from '../../core/options.ts';
+import { boolean, checkOptions, number, oneOf, type Shape } from '../../core/options.ts';
+import { checkFailure, type PodFailure } from './pod-failure.ts';
 import type { PodServer } from './pod-server.ts';
 
 /** Answers the requests of a pod, after its latency and unless it fails. */
@@ -10,20 +11,6 @@ export type PodHandler = (
   response: ServerResponse,
   pod: FakePod,
 ) => void | Promise<void>;
-
-/** How a pod fails the requests it gets; one of `status`, `reset`, `hang` and `refuse`. */
-export interface PodFailure {
-  /** Answers with this status, after the pod's latency. */
-  readonly status?: number;
-  /** Resets the connection when the request has come. */
-  readonly reset?: boolean;
-  /** Takes the request and never answers. */
-  readonly hang?: boolean;
-  /** Stops listening and cuts the open connections, as when the process has crashed but the pod is still there. */
-  readonly refuse?: boolean;
-  /** Share of the requests that fail, 1 unless told; not for `refuse`. */
-  readonly rate?: number;
-}
 
 export interface Termination {
   /** ms before the process is told to stop: the preStop hook. 0 by default. */
@@ -237,22 +224,6 @@ export class FakePod {
   async #wait(delay: number): Promise<void> {
     await wait(this.#settings.clock, delay, this.#end.signal).catch(() => {});
   }
-}
-
-function checkFailure(failure: PodFailure): void {
-  const shape = {
-    status: integer(200, 599),
-    reset: boolean,
-    hang: boolean,
-    refuse: boolean,
-    rate: number(0, 1),
-  };
-  checkOptions('failure', shape, failure);
-  const { status, reset, hang, refuse } = failure;
-  const kinds = [status !== undefined, reset, hang, refuse].filter(Boolean);
-  if (kinds.length !== 1) throw new TypeError('failure: give one of status, reset, hang and refuse');
-  if (refuse && failure.rate !== undefined)
-    throw new TypeError('failure: a pod that refuses has no rate: it does not listen');
 }
 
 /** Answers with the pod's name and what it was asked, once the request has come whole. */
