@@ -266,6 +266,7 @@ describe('failures', () => {
     server.addresses(name, ['10.0.0.1']);
     const { set, sets, errors } = watch({ maxStale: 60_000 }, `${name}.`);
     await set(1);
+    for (let i = 0; i < 3; i++) await clock.round();
     server.fail(name, 'SERVFAIL');
     let passed = 0;
     while (sets.length === 1) passed += await clock.round();
@@ -392,6 +393,8 @@ describe('nameservers', () => {
     expect(second.asked).toEqual([]);
     await clock.advance(400);
     expect(await set(1)).toEqual(['10.0.0.2:8080']);
+    // Had it waited for c-ares to give up on the first server, the question would have been sent again.
+    expect(server.count('A')).toBe(1);
     await clock.ended(1);
     server.asked.length = 0;
     await clock.round();
@@ -487,6 +490,17 @@ describe('when the next round comes', () => {
       await clock.ended(rounds + 1);
     }
     expect(server.count('A')).toBe(21);
+  });
+
+  it('is never later for a refresh', async () => {
+    server.fail(name, 'SERVFAIL');
+    const { error, watch: one } = watch({}, `${name}.`);
+    await error(1);
+    await clock.idle();
+    const { next } = clock;
+    expect(next).toBeLessThan(100);
+    one.refresh();
+    expect(clock.next).toBe(next);
   });
 
   it('is at once when a refresh is asked for long after the last one', async () => {
@@ -816,6 +830,26 @@ describe('close', () => {
       expect(server.count('A')).toBeGreaterThan(0);
     },
   );
+
+  it('of one watch leaves it to a later one to be told what is known', async () => {
+    server.addresses(name, ['10.0.0.1']);
+    const shared = resolver();
+    const first = watching(shared);
+    open.push(first);
+    await first.set(1);
+    await clock.idle();
+    const asked = server.asked.length;
+    const second = watching(shared, { port: 9090 });
+    open.push(second);
+    expect(await second.set(1)).toEqual(['10.0.0.1:9090']);
+    expect(server.asked).toHaveLength(asked);
+    server.fail(name, 'SERVFAIL');
+    await clock.round();
+    const third = watching(shared);
+    open.push(third);
+    await third.error(1);
+    expect(third.sets).toEqual([['10.0.0.1:8080']]);
+  });
 
   it('leaves no socket and no timer behind', async () => {
     const before = process.getActiveResourcesInfo().sort();

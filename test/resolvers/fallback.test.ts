@@ -46,6 +46,7 @@ describe('fallback', () => {
     first.set(a);
     expect(sets).toEqual([b, a]);
     expect(second.watches).toBe(0);
+    expect(clock.pending).toBe(0);
     await watch.close();
     expect(first.watches).toBe(0);
   });
@@ -194,6 +195,28 @@ describe('fallback', () => {
     expect(done).toBe(false);
     closed();
     await closing;
+  });
+
+  it('does not listen to a resolver it has left, whatever that says', async () => {
+    let report: () => void = () => {};
+    const talkative: Resolver = {
+      watch(_, listener) {
+        report = () => {
+          listener.onEndpoints([{ id: 'late', address: '10.0.0.2', port: 80 }]);
+          listener.onError(new Error('late'));
+        };
+        return { refresh() {}, close: async () => {} };
+      },
+    };
+    const first = new FakeResolver();
+    const { clock, sets, errors, warnings, watch } = chain([first, talkative]);
+    await clock.advance(1_000);
+    first.set(a);
+    report();
+    expect(sets).toEqual([a]);
+    await watch.close();
+    report();
+    expect([sets.length, errors.length, warnings.length]).toEqual([1, 0, 0]);
   });
 
   it('refuses what is no resolver', () => {

@@ -125,6 +125,8 @@ describe('polling', () => {
     await clock.advance(1_100);
     expect(signals).toHaveLength(2);
     await watch.close();
+    watch.refresh();
+    expect(clock.pending).toBe(0);
   });
 
   it.each([
