@@ -511,6 +511,18 @@ describe('writing through the API', () => {
     expect(await response.json()).toMatchObject({ kind: 'Status', status: 'Failure', code: status });
   });
 
+  test('refuses a body in a form it does not read, and one that is none', async () => {
+    await using cluster = await FakeCluster.start();
+    const post = (type: string, body: string): Promise<Response> =>
+      ask(cluster, services, { method: 'POST', body, headers: { 'content-type': type } });
+    expect((await post('application/vnd.kubernetes.protobuf', 'k8s\0')).status).toBe(415);
+    expect((await post('application/json', '{"kind":')).status).toBe(400);
+    expect((await post('application/json; charset=utf-8', JSON.stringify(web))).status).toBe(201);
+    expect((await send(cluster, 'PATCH', `${services}/web`, {}, 'application/apply-patch+yaml')).status).toBe(
+      415,
+    );
+  });
+
   test('keeps the address of a Service that is replaced without one', async () => {
     await using cluster = await FakeCluster.start();
     const manifest = { kind: 'Service', apiVersion: 'v1', ...web };

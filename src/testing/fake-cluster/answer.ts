@@ -47,7 +47,7 @@ export async function answer(
     exchange.reply(200, listObjects(store, asked, resource));
   } else {
     const type = (exchange.request.headers['content-type'] ?? 'application/json').split(';', 1)[0] ?? '';
-    const written = writer.serve(asked, resource, type, parseBody(body));
+    const written = writer.serve(asked, resource, type, () => parseBody(body));
     exchange.reply(written.status, written.body);
   }
 }

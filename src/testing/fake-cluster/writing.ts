@@ -127,20 +127,20 @@ export class Writer {
     return gone;
   }
 
-  /** Serves a request that writes. */
-  serve(request: ApiRequest, resource: Resource, type: string, body: unknown): Written {
+  /** Serves a request that writes; `read` gives the document in its body. */
+  serve(request: ApiRequest, resource: Resource, type: string, read: () => unknown): Written {
     const { verb, namespace, name = '' } = request;
     if ((verb === 'create' || verb === 'update') && type !== json) throw unsupportedMediaType(json);
     switch (verb) {
       case 'create':
-        return { status: 201, body: typed(resource, this.create(resource, namespace, body as Manifest)) };
+        return { status: 201, body: typed(resource, this.create(resource, namespace, read() as Manifest)) };
       case 'update':
         return {
           status: 200,
-          body: typed(resource, this.update(resource, namespace, name, body as Manifest)),
+          body: typed(resource, this.update(resource, namespace, name, read() as Manifest)),
         };
       case 'patch':
-        return { status: 200, body: typed(resource, this.patch(resource, namespace, name, type, body)) };
+        return { status: 200, body: typed(resource, this.patch(resource, namespace, name, type, read())) };
       case 'delete':
         return {
           status: 200,
