@@ -179,7 +179,7 @@ describe('a configuration that cannot be used', () => {
   test.each<[string, string, string]>([
     ['is not YAML', 'a: [1,\nsecret-canary', 'is not valid YAML'],
     ['is something else', '"just text"\n{', 'is not valid YAML'],
-    ['is empty', '\n\n', 'is not a kubeconfig'],
+    ['is empty', '\n\n', 'is not valid YAML: expected a document, but the input is empty'],
     [
       'has a cluster without a server',
       'clusters: [{name: a, cluster: {}}]',
