@@ -35,7 +35,7 @@ export function frame(show: Show, acts: readonly Act[]): string[] {
     ...service.pods.map((pod) => podRow(pod, caller, known.get(pod.uid) ?? byAddress(known, pod), now)),
     '',
     sideLine('steersman', caller, now, `retries ${count(snapshot?.retries ?? 0)}`),
-    sideLine('plain fetch', show.plain.caller, now, 'to a virtual IP'),
+    sideLine('plain fetch', show.plain.caller, now, 'virtual IP'),
     '',
   ];
 }
