@@ -67,6 +67,25 @@ function parse(args: readonly string[]): DemoOptions {
 /** Plays the demo; resolves to the exit code. */
 export async function demo(options: DemoOptions, out: NodeJS.WriteStream = process.stdout): Promise<number> {
   const clock = systemClock;
+  const interrupt = new AbortController();
+  const onInterrupt = (): void => interrupt.abort();
+  process.once('SIGINT', onInterrupt);
+  try {
+    return await play(options, out, clock, interrupt.signal);
+  } catch (error) {
+    if (interrupt.signal.aborted) return interrupted;
+    throw error;
+  } finally {
+    process.off('SIGINT', onInterrupt);
+  }
+}
+
+async function play(
+  options: DemoOptions,
+  out: NodeJS.WriteStream,
+  clock: Clock,
+  interrupt: AbortSignal,
+): Promise<number> {
   await using cluster = await FakeCluster.start({ propagation });
   const settings = { replicas, startup, latency: podLatency, handler: answer };
   const [service, twin] = await Promise.all([
@@ -85,17 +104,10 @@ export async function demo(options: DemoOptions, out: NodeJS.WriteStream = proce
     { clock, rate: options.rate, acts: options.acts ?? acts },
   );
   await show.warmUp();
-  const interrupt = new AbortController();
-  const onInterrupt = (): void => interrupt.abort();
-  process.once('SIGINT', onInterrupt);
   const stop = options.json ? () => {} : display(show, options.acts ?? acts, out, clock);
   try {
-    await show.play(interrupt.signal);
-  } catch (error) {
-    if (interrupt.signal.aborted) return interrupted;
-    throw error;
+    await show.play(interrupt);
   } finally {
-    process.off('SIGINT', onInterrupt);
     stop();
   }
   out.write(options.json ? `${json(show)}\n` : `\n${summary(show).join('\n')}\n`);

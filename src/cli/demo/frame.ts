@@ -21,7 +21,7 @@ export const count = (value: number): string => String(value).replace(/\B(?=(\d{
 export function frame(show: Show, acts: readonly Act[]): string[] {
   const now = show.now;
   const snapshot = show.steersman.snapshot?.();
-  const known = new Map(snapshot?.endpoints.map((one) => [one.endpoint.id, one]));
+  const known = new Map(snapshot?.endpoints.map((one) => [one.endpoint.name, one]));
   const { service, caller } = show.steersman;
   return [
     '',
@@ -32,18 +32,12 @@ export function frame(show: Show, acts: readonly Act[]): string[] {
     `  ${paint('cyan', '▸')} ${show.act.story}`,
     '',
     paint('dim', row(['pod', 'doing', 'calls', 'in flight', 'p50', 'p99', 'circuit', 'state'])),
-    ...service.pods.map((pod) => podRow(pod, caller, known.get(pod.uid) ?? byAddress(known, pod), now)),
+    ...service.pods.map((pod) => podRow(pod, caller, known.get(pod.name), now)),
     '',
     sideLine('steersman', caller, now, `retries ${count(snapshot?.retries ?? 0)}`),
     sideLine('plain fetch', show.plain.caller, now, 'virtual IP'),
     '',
   ];
-}
-
-function byAddress(known: ReadonlyMap<string, EndpointSnapshot>, pod: FakePod): EndpointSnapshot | undefined {
-  return [...known.values()].find(
-    ({ endpoint }) => endpoint.address === pod.address && endpoint.port === pod.port,
-  );
 }
 
 function bar(share: number): string {
