@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { holdProcess, systemClock } from '../core/clock.ts';
 import { addressOf, type Endpoint, sameEndpoint } from '../core/endpoint.ts';
-import { DiscoveryWarning, isDiscoveryError } from '../core/errors.ts';
+import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
 import type { Resolver, SetInfo } from '../core/resolver.ts';
 import { parseTarget, type Target, targetName } from '../core/target.ts';
 import type { Command } from './command.ts';
@@ -126,10 +126,8 @@ function follow({ target, resolver, watch, json, timeout }: Request): Promise<nu
       },
       onError(error) {
         lastError = error;
-        const isFinal =
-          isDiscoveryError(error) && (error.cause as NodeJS.ErrnoException)?.code === 'ENOTFOUND';
         if (watch || error instanceof DiscoveryWarning) complain(error.message);
-        else if (isFinal) {
+        else if (error instanceof ResolveError) {
           complain(error.message);
           end(1);
         }

@@ -16,7 +16,11 @@ export interface ResolverListener {
    * The same set again after an error says that it is current once more.
    */
   onEndpoints(endpoints: readonly Endpoint[], info?: SetInfo): void;
-  /** What went wrong in the background; with a `DiscoveryWarning`, what is odd though the set is current. */
+  /**
+   * What went wrong in the background; with a `DiscoveryWarning`, what is odd though the set is current. A
+   * `ResolveError` before the first set says that waiting will not help, e.g. because the name does not exist:
+   * whoever waits for the set is told at once.
+   */
   onError(error: Error): void;
 }
 

@@ -2,7 +2,7 @@ import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
 import { oneOf, string } from '../core/options.ts';
 import type { Resolver, Watch } from '../core/resolver.ts';
 import { portNumber, type Target } from '../core/target.ts';
-import { expiredError } from './dns/describe.ts';
+import { expired } from './dns/describe.ts';
 import { hostKey, ownAddresses } from './dns/host.ts';
 import { lastGood, type Report } from './dns/last-good.ts';
 import { type DnsOptions, dnsSettings, dnsShape } from './dns/options.ts';
@@ -47,7 +47,7 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
         maxTtl,
         maxStale,
         same: sameEndpoints,
-        expired: (cause) => expiredError(`${prefix}.${host}`, maxStale, cause),
+        expired: (cause) => expired(`${prefix}.${host}`, maxStale, cause),
       });
     };
 

@@ -1,7 +1,7 @@
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import type { Resolver, Watch } from '../core/resolver.ts';
 import { Addresses } from './dns/addresses.ts';
-import { expiredError } from './dns/describe.ts';
+import { expired } from './dns/describe.ts';
 import { hostKey, ownAddresses } from './dns/host.ts';
 import { lastGood, type Report } from './dns/last-good.ts';
 import { type DnsOptions, dnsSettings } from './dns/options.ts';
@@ -40,7 +40,7 @@ export function dns(options: DnsOptions = {}): Resolver {
         maxTtl,
         maxStale,
         same: sameStrings,
-        expired: (cause) => expiredError(host, maxStale, cause),
+        expired: (cause) => expired(host, maxStale, cause),
       });
     };
 

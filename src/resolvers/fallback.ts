@@ -184,11 +184,10 @@ class Preference implements Watch {
     const last = errors.at(-1) as Error;
     if (errors.length === 1) return last;
     const name = targetName(this.#target);
-    return new ResolveError(
-      `cannot resolve ${name} in any of ${errors.length} ways: ${errors.map(({ message }) => message).join('; ')}`,
-      this.#target,
-      // What the last resort says about the name decides whether it exists.
-      { cause: last instanceof ResolveError ? (last.cause ?? last) : last },
-    );
+    const message = `cannot resolve ${name} in any of ${errors.length} ways: ${errors.map((e) => e.message).join('; ')}`;
+    // What the last resort says decides whether waiting may help.
+    if (last instanceof ResolveError)
+      return new ResolveError(message, this.#target, { cause: last.cause ?? last });
+    return new Error(message, { cause: last });
   }
 }

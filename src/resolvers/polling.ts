@@ -1,6 +1,5 @@
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
 import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
-import { ResolveError } from '../core/errors.ts';
 import { checkOptions, duration, func, implementing } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -60,11 +59,7 @@ export function polling(
             if (closing.aborted) return 0;
             failures++;
             const reason = cause instanceof Error ? cause.message : String(cause);
-            listener.onError(
-              new ResolveError(`cannot resolve ${targetName(target)}: lookup failed: ${reason}`, target, {
-                cause,
-              }),
-            );
+            listener.onError(new Error(`lookup of ${targetName(target)} failed: ${reason}`, { cause }));
             return known === undefined
               ? backoff(failures, 100, 5_000, random)
               : backoff(failures, 1_000, 30_000, random);

@@ -219,6 +219,8 @@ describe('failures', () => {
         await clock.round();
         expect(errors).toHaveLength(i);
       }
+      const code = { NOTIMP: 'ENOTIMP', garbage: 'EBADRESP' }[reply as string] ?? `E${reply}`;
+      expect(errors.map((error) => (error as NodeJS.ErrnoException).code)).toEqual(Array(5).fill(code));
       expect(sets).toHaveLength(1);
       server.addresses(name, ['10.0.0.1']);
       await clock.round();
@@ -255,7 +257,7 @@ describe('failures', () => {
   it('without a set are retried sooner, ever more slowly, with full jitter', async () => {
     server.fail(name, 'SERVFAIL');
     const { error, errors } = watch({ random: () => 0.999 }, `${name}.`);
-    await error(1);
+    expect(await error(1)).not.toBeInstanceOf(ResolveError);
     const delays: number[] = [];
     for (let i = 0; i < 8; i++) delays.push(Math.round(await clock.round()));
     expect(delays).toEqual([100, 200, 400, 799, 1_598, 3_197, 4_995, 4_995]);
@@ -642,6 +644,7 @@ describe('addresses that no endpoint has', () => {
     const told = await error(1);
     expect(told.message).toContain(address.replace('::ffff:', ''));
     expect(told.message).toContain('allowLoopback');
+    expect(told).toBeInstanceOf(ResolveError);
     expect(sets).toEqual([]);
   });
 

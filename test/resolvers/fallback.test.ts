@@ -122,6 +122,19 @@ describe('fallback', () => {
     await watch.close();
   });
 
+  it('says by the last one’s error whether waiting may help', async () => {
+    const [first, second] = [new FakeResolver(), new FakeResolver()];
+    const { clock, errors, watch } = chain([first, second]);
+    await clock.advance(0);
+    first.fail(new ResolveError('no variable', 'orders.shop'));
+    await clock.advance(0);
+    second.fail('SERVFAIL');
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).not.toBeInstanceOf(ResolveError);
+    expect(errors[0]?.cause).toEqual(new Error('SERVFAIL'));
+    await watch.close();
+  });
+
   it('passes the error of the only one through as it is', async () => {
     const only = new FakeResolver();
     const { clock, errors, watch } = chain([only]);

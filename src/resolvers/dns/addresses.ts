@@ -1,8 +1,8 @@
 import { DiscoveryWarning } from '../../core/errors.ts';
 import { canonicalAddress } from '../address.ts';
-import { type AddressRecord, type Answer, ask, dnsError } from './ask.ts';
+import { type AddressRecord, type Answer, ask, dnsError, refusedAddress } from './ask.ts';
 import { withDeadline } from './deadline.ts';
-import { type Asked, resolveError, told } from './describe.ts';
+import { type Asked, nobodyKnows, nothingThere, told } from './describe.ts';
 import { hostsAddresses } from './hosts.ts';
 import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
@@ -115,7 +115,7 @@ export class Addresses {
     );
     const failed = answers.filter(({ answer }) => answer.kind === 'failed');
     if (failed.length === answers.length) {
-      const error = resolveError(this.#host, 'cannot be resolved now', asked, servers, hint);
+      const error = nobodyKnows(this.#host, asked, servers, hint);
       return { kind: 'failed', error };
     }
     const items = this.#union();
@@ -128,14 +128,14 @@ export class Addresses {
     }
     // A family that never had an address and fails now does not hide that the other one's are gone.
     if (failed.length > 0 && this.#pinned === undefined) {
-      const error = resolveError(this.#host, 'cannot be resolved now', asked, servers, hint);
+      const error = nobodyKnows(this.#host, asked, servers, hint);
       return { kind: 'failed', error };
     }
     const exists = asked.some((one) =>
       one.answers.some(({ answer }) => answer.kind === 'none' && answer.code === 'ENODATA'),
     );
     const outcome = exists ? 'has no addresses' : 'does not exist';
-    return { kind: 'none', exists, error: resolveError(this.#host, outcome, asked, servers) };
+    return { kind: 'none', exists, error: nothingThere(this.#host, outcome, asked, servers) };
   }
 
   #learn(family: Family, answer: Answer<AddressRecord>): void {
@@ -171,8 +171,7 @@ export class Addresses {
     const more = refused.length > 5 ? ` and ${refused.length - 5} more` : '';
     const message = `${name} has addresses that are not taken from DNS (see options allow and allowLoopback): ${refused.slice(0, 5).join(', ')}${more}`;
     if (records.length === 0) {
-      const code = 'EREFUSEDADDRESS';
-      return { kind: 'failed', code, error: dnsError(code, message) };
+      return { kind: 'failed', code: refusedAddress, error: dnsError(refusedAddress, message) };
     }
     this.#note(message);
     return { kind: 'records', records };

@@ -123,7 +123,10 @@ function lookUp(resolver: promises.Resolver, name: string, type: RecordType): Pr
   return resolver.resolveSrv(name);
 }
 
+/** Code of an answer whose addresses may not be dialled. */
+export const refusedAddress = 'EREFUSEDADDRESS';
+
 /** An error with a code, like Node's own. */
-export function dnsError(code: string, message: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(message), { code });
+export function dnsError(code: string, message: string, cause?: Error): NodeJS.ErrnoException {
+  return Object.assign(new Error(message, cause && { cause }), { code });
 }

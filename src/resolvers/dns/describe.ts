@@ -1,5 +1,5 @@
 import { ResolveError } from '../../core/errors.ts';
-import type { Answer } from './ask.ts';
+import { type Answer, dnsError, refusedAddress } from './ask.ts';
 
 /** One name that was asked for, and the answer for each type. */
 export interface Asked {
@@ -7,29 +7,48 @@ export interface Asked {
   readonly answers: readonly { readonly type: string; readonly answer: Answer<unknown> }[];
 }
 
-/** The error of a round without a result: which names were asked for, where, and what came back. */
-export function resolveError(
+/** That a server says there is nothing: final, until it says otherwise. */
+export function nothingThere(
   host: string,
-  outcome: 'does not exist' | 'has no addresses' | 'cannot be resolved now',
+  outcome: 'does not exist' | 'has no addresses',
   asked: readonly Asked[],
   servers: readonly string[],
   hint = '',
 ): ResolveError {
-  const names = asked.map(
-    ({ name, answers }) =>
-      `${name} (${answers.map(({ type, answer }) => `${type}: ${told(answer)}`).join(', ')})`,
-  );
-  const where = servers.length > 0 ? ` of ${servers.join(', ')}` : '';
-  return new ResolveError(`${host} ${outcome}: asked${where} for ${names.join(', ')}${hint}`, host, {
-    cause: causeOf(asked),
-  });
+  const cause = decisive(asked)?.error;
+  return new ResolveError(`${host} ${outcome}: ${questions(asked, servers)}${hint}`, host, { cause });
+}
+
+/**
+ * That nobody knows: an error with the failing answer's code, like Node's own, since the next round may go well.
+ * Addresses that may not be dialled are a `ResolveError`: it will not get better by waiting.
+ */
+export function nobodyKnows(
+  host: string,
+  asked: readonly Asked[],
+  servers: readonly string[],
+  hint = '',
+): Error {
+  const answer = decisive(asked);
+  const message = `${host} cannot be resolved now: ${questions(asked, servers)}${hint}`;
+  if (answer?.code === refusedAddress) return new ResolveError(message, host, { cause: answer.error });
+  return dnsError(answer?.code ?? 'ETIMEOUT', message, answer?.error);
 }
 
 /** The error that goes with dropping a set that nothing has confirmed for `maxStale` ms. */
-export function expiredError(host: string, maxStale: number, cause: Error): ResolveError {
-  return new ResolveError(`${host} has not been resolved for ${maxStale} ms: its set is dropped`, host, {
-    cause,
+export function expired(host: string, maxStale: number, cause: Error): Error {
+  const { code = 'ETIMEOUT' } = cause as NodeJS.ErrnoException;
+  return dnsError(code, `${host} has not been resolved for ${maxStale} ms: its set is dropped`, cause);
+}
+
+/** Which names were asked for, where, and what came back. */
+function questions(asked: readonly Asked[], servers: readonly string[]): string {
+  const where = servers.length > 0 ? ` of ${servers.join(', ')}` : '';
+  const names = asked.map(({ name, answers }) => {
+    const all = answers.map(({ type, answer }) => `${type}: ${told(answer)}`);
+    return `${name} (${all.join(', ')})`;
   });
+  return `asked${where} for ${names.join(', ')}`;
 }
 
 /** An answer in a word or two. */
@@ -40,12 +59,14 @@ export function told(answer: Answer<unknown>): string {
   return answer.error.message.includes(answer.code) ? answer.code : `${answer.code}, ${answer.error.message}`;
 }
 
-/** The answer that decided: a failure where there is one, else the last word. */
-function causeOf(asked: readonly Asked[]): Error | undefined {
-  const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
-  const decisive =
+/** The answer that decided: a failure where there is one, else that the name exists, else the last word. */
+function decisive(asked: readonly Asked[]): Exclude<Answer<unknown>, { kind: 'records' }> | undefined {
+  const answers = asked
+    .flatMap((one) => one.answers.map(({ answer }) => answer))
+    .filter((answer) => answer.kind !== 'records');
+  return (
     answers.find(({ kind }) => kind === 'failed') ??
-    answers.find((answer) => answer.kind === 'none' && answer.code === 'ENODATA') ??
-    answers.at(-1);
-  return decisive === undefined || decisive.kind === 'records' ? undefined : decisive.error;
+    answers.find(({ code }) => code === 'ENODATA') ??
+    answers.at(-1)
+  );
 }

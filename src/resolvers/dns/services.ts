@@ -4,7 +4,7 @@ import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
 import { Addresses } from './addresses.ts';
 import { type Answer, ask } from './ask.ts';
 import { withDeadline } from './deadline.ts';
-import { type Asked, resolveError } from './describe.ts';
+import { type Asked, nobodyKnows, nothingThere } from './describe.ts';
 import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
 import { searchNames } from './search.ts';
@@ -105,20 +105,21 @@ export class Services {
     const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
     if (answers.some(({ kind }) => kind === 'failed')) {
       this.#settings.config.doubt();
-      return { kind: 'failed', error: resolveError(this.#name(), 'cannot be resolved now', asked, servers) };
+      return { kind: 'failed', error: nobodyKnows(this.#name(), asked, servers) };
     }
     const exists =
       this.#pinned !== undefined ||
       answers.some((answer) => answer.kind === 'none' && answer.code === 'ENODATA');
     const hint = '; only ports with a name have SRV records';
     const outcome = exists ? 'has no addresses' : 'does not exist';
-    const error = resolveError(this.#name(), outcome, asked, servers, hint);
+    const error = nothingThere(this.#name(), outcome, asked, servers, hint);
     // Records that were there once will be there again: no other port takes their place.
     if (this.#plain === undefined || this.#pinned !== undefined) return { kind: 'none', exists, error };
 
     const finding = await this.#plain.addresses.findBefore(signal);
     const { port } = this.#plain;
-    if (finding.kind !== 'found') {
+    if (finding.kind === 'failed') return finding;
+    if (finding.kind === 'none') {
       const both = `${error.message}; ${finding.error.message}`;
       return { ...finding, error: new ResolveError(both, this.#name(), { cause: finding.error.cause }) };
     }
