@@ -26,6 +26,9 @@ const callsPerTrial = 800;
 /** … and no sooner, nor later, than after so many ms. */
 const soonestTrial = 1_000;
 const latestTrial = 15_000;
+/** A turn is as many calls as there are backends. One that got none for two turns, and 100 more per 1 of excess in `r`, gets the next. */
+const fewTurns = 2;
+const turnsPerExcess = 100;
 /** ms over which the rate of calls is averaged. */
 const rateMemory = 2_000;
 
@@ -38,7 +41,7 @@ const rateMemory = 2_000;
  *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … 4 and
  *   blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.5. While a backend is idle, `r` goes back to 1, so that one which
  *   has recovered is tried again. A backend with fewer than three samples has r = 1: new ones are neither starved
- *   nor flooded.
+ *   nor flooded. One that was passed over for some turns gets a call all the same, the sooner the less it is to blame.
  * - `a` is the age of the oldest call without an answer, over what is expected of it, up to 30: a stall shows before
  *   any answer does.
  * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
@@ -87,6 +90,7 @@ class Adaptive implements Balancer {
   #stalled = 0;
   #lastStallBegan = 0;
   #calls = 0;
+  #begun = 0;
   #rate = 0;
 
   constructor(random: Random, clock: Clock) {
@@ -94,7 +98,7 @@ class Adaptive implements Balancer {
     this.#clock = clock;
     this.#now = this.#swept = clock.now();
     this.#roster = new Roster<Known, AdaptiveView>(
-      (backend) => new AdaptiveMember(backend, this.#now),
+      (backend) => new AdaptiveMember(backend, this.#now, this.#begun),
       (backends, members) => this.#arrange(backends, members),
     );
   }
@@ -108,6 +112,7 @@ class Adaptive implements Balancer {
     view.next = view.next + 1 < members.length ? view.next + 1 : 0;
     if (seen.backend.inflight !== seen.inflight) this.#recount(seen);
     if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
+    if (this.#starves(seen, members.length) && !tried?.has(seen.backend)) return seen.backend;
     const index = view.ranking.cheapest(backends, tried, this.#random);
     return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
   }
@@ -119,6 +124,7 @@ class Adaptive implements Balancer {
     if (member.uses === 0) member.relax(now);
     member.uses++;
     member.lastUse = now;
+    member.lastCall = ++this.#begun;
     member.count();
     const use = this.#free.pop() ?? new Use(member, this.#end);
     use.member = member;
@@ -173,6 +179,16 @@ class Adaptive implements Balancer {
     }
     const index = view.ranking.cheapest(backends, tried, this.#random);
     return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
+  }
+
+  #starves(member: Known, count: number): boolean {
+    const turns = (this.#begun - member.lastCall) / count;
+    return (
+      turns > fewTurns &&
+      turns > fewTurns + (member.relative - 1) * turnsPerExcess &&
+      member.inflight === 0 &&
+      member.suspicion === 0
+    );
   }
 
   #recount(member: Known): void {

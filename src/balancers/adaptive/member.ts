@@ -8,6 +8,8 @@ import type { Use } from './use.ts';
 const memory = 4_000;
 const leastSampleWeight = 0.03;
 const mostSampleWeight = 0.5;
+/** Before any sample, being like the others counts as so many. */
+const prior = 4;
 /** What one sample can say: a tenth of, or four times, the usual. Heavy tails are not a pod's fault. */
 const leastSample = 0.1;
 const mostSample = 4;
@@ -48,13 +50,16 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   #restedFrom = 0;
   /** When it was last used. */
   lastUse = 0;
+  /** Which of all calls its last one was. */
+  lastCall: number;
   failures = 0;
   /** How sure it is to be broken, of 1. */
   suspicion = 0;
   /** Makes this one's trials come at another time than other clients'. */
   jitter = 1;
 
-  constructor(backend: Backend, now: number) {
+  constructor(backend: Backend, now: number, begun: number) {
+    this.lastCall = begun;
     this.backend = backend;
     this.inflight = backend.inflight;
     this.#sampled = this.#restedFrom = this.lastUse = now;
@@ -144,7 +149,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const elapsed = at - this.#sampled;
     this.#samples++;
     const weight = Math.min(mostSampleWeight, Math.max(leastSampleWeight, 1 - Math.exp(-elapsed / memory)));
-    this.relative += (sample - this.relative) * Math.max(weight, 1 / this.#samples);
+    this.relative += (sample - this.relative) * Math.max(weight, 1 / (prior + this.#samples));
     if (at > this.#sampled) this.#sampled = at;
   }
 }
