@@ -58,7 +58,8 @@ class Line {
     return (options, callback) =>
       connector(options, (...result) => {
         const [, socket] = result;
-        if (socket !== null && (socket as TLSSocket).alpnProtocol !== 'h2') this.#connected(socket);
+        // Absent, where the types say null, when it failed.
+        if (socket != null && (socket as TLSSocket).alpnProtocol !== 'h2') this.#connected(socket);
         callback(...result);
       });
   }
