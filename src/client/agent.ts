@@ -81,6 +81,15 @@ class Agent extends Dispatcher {
     );
   }
 
+  /** The service that calls to this URL go to; undefined for hosts that are none. */
+  serviceOf(url: URL): Service | undefined | Promise<Service | undefined> {
+    const known = this.#services.get(url.origin);
+    if (known !== undefined) return known;
+    const ours = this.takes(url);
+    if (typeof ours === 'boolean') return ours ? this.#add(url) : undefined;
+    return ours.then((is) => (is ? (this.#services.get(url.origin) ?? this.#add(url)) : undefined));
+  }
+
   /** What is known of each service that was called so far. */
   snapshot(): readonly ServiceSnapshot[] {
     return [...this.#services.values()].map((service) => service.snapshot());

@@ -1,8 +1,11 @@
 import type { Dispatcher } from 'undici';
+import { systemRandom } from '../core/clock.ts';
 import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
 import type { CallOptions } from './call.ts';
 import type { ClientEvent, Listener } from './events.ts';
-import type { ServiceSnapshot } from './service.ts';
+import { exchange } from './fetch/exchange.ts';
+import { leanRequest } from './fetch/request.ts';
+import type { Service, ServiceSnapshot } from './service.ts';
 
 export interface FetchInit extends RequestInit, CallOptions {}
 
@@ -31,15 +34,35 @@ export function createFetch(options: AgentOptions = {}): Fetch {
   const platform = globalThis.fetch;
   const agent = new ServiceAgent(options);
 
-  const wrapped = async (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
-    const url = urlOf(input);
-    // Someone who names a dispatcher means it; and what is no URL gets the platform's own error.
-    if (url === undefined || (init as { dispatcher?: unknown } | undefined)?.dispatcher != null) {
-      return platform(input, init);
+  const random = options.random ?? systemRandom;
+
+  const call = (
+    service: Service,
+    url: URL,
+    input: string | URL | Request,
+    init: FetchInit | undefined,
+  ): Promise<Response> => {
+    const request = leanRequest(url, input, init, random);
+    if (request === undefined) return platformFetch(platform, agent, input, init);
+    return exchange(request, { home: service, elsewhere: agent }, init ?? {});
+  };
+
+  const wrapped = (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
+    try {
+      const url = urlOf(input);
+      // Someone who names a dispatcher means it; and what is no URL gets the platform's own error.
+      if (url === undefined || (init as { dispatcher?: unknown } | undefined)?.dispatcher != null) {
+        return platform(input, init);
+      }
+      const service = agent.serviceOf(url);
+      if (service === undefined) return platform(input, init);
+      if (!(service instanceof Promise)) return call(service, url, input, init);
+      return service.then((found) =>
+        found === undefined ? platform(input, init) : call(found, url, input, init),
+      );
+    } catch (error) {
+      return Promise.reject(error);
     }
-    const ours = agent.takes(url);
-    if (ours === false || (ours !== true && !(await ours))) return platform(input, init);
-    return platformFetch(platform, agent, input, init);
   };
 
   return Object.assign(wrapped, {
@@ -53,9 +76,8 @@ export function createFetch(options: AgentOptions = {}): Fetch {
 }
 
 function urlOf(input: unknown): URL | undefined {
-  if (input instanceof URL) return input;
   const text = input instanceof Request ? input.url : String(input);
-  return URL.canParse(text) ? new URL(text) : undefined;
+  return URL.parse(text) ?? undefined;
 }
 
 /** What `RequestInit` may hold: read one by one, as the platform does, since an init need not be a plain object. */

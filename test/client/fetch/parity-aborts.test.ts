@@ -254,5 +254,6 @@ Object.assign(cases, {
 } satisfies Record<string, Case>);
 
 describe('an abort has the platform’s effects', () => {
-  compare(cases, start);
+  // Node 22 forgets the reason once the headers are there.
+  compare(cases, start, { not22: /^before the body|^of an answered call/ });
 });

@@ -153,5 +153,6 @@ Object.assign(cases, {
 } satisfies Record<string, Case>);
 
 describe('a redirect from a service is followed as the platform follows it', () => {
-  compare(cases, start, { others: [other] });
+  // Node 22 has lost the bytes by the time it could send them again.
+  compare(cases, start, { others: [other], not22: /with bytes$/ });
 });

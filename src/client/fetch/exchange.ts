@@ -1,0 +1,368 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { pipeline, Readable } from 'node:stream';
+import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
+import type { Dispatcher } from 'undici';
+import type { CallDispatchOptions, CallOptions } from '../call.ts';
+import { decodersOf } from './decoding.ts';
+import { type Follower, follow, unfollow } from './following.ts';
+import { redirectedRequest } from './redirect.ts';
+import type { LeanRequest } from './request.ts';
+import { cancelWhenForgotten, serviceResponse } from './response.ts';
+
+/** Where requests are sent. */
+export interface Sender {
+  dispatch(options: CallDispatchOptions, handler: Dispatcher.DispatchHandler): unknown;
+}
+
+export interface Route {
+  /** Takes requests to the origin of the call. */
+  readonly home: Sender;
+  /** Takes all others: where redirects lead. */
+  readonly elsewhere: Sender;
+}
+
+/** Received and not yet read; beyond this the server has to wait. The platform's measure. */
+const highWaterMark = 65_536;
+/** The body of an answer that is not wanted is read on up to this size, so that its connection can be used again. */
+const discardLimit = 16_384;
+/** Answers that have no body, whatever the server sends. */
+const bodiless: ReadonlySet<number> = new Set([101, 204, 205, 304]);
+const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** Answers of proxies, and of servers that are not responsible: the platform keeps these to itself. */
+const proxyAuthentication = 407;
+const misdirected = 421;
+
+/** What becomes of a call: the exchange that brought its answer. */
+interface Settle {
+  readonly resolve: (answered: Exchange) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Sends a call over the dispatch path. Follows https://fetch.spec.whatwg.org/#http-fetch as far as it concerns servers. */
+export async function exchange(request: LeanRequest, route: Route, options: CallOptions): Promise<Response> {
+  const { signal, body } = request;
+  if (signal?.aborted) {
+    body?.cancel(signal.reason);
+    throw signal.reason;
+  }
+  const answered = await new Promise<Exchange>((resolve, reject) => {
+    new Exchange(request, request.url.origin, route, options, { resolve, reject }).send();
+  });
+  // By now everything has been received that came in one piece with the headers.
+  return answered.response();
+}
+
+/**
+ * One request of a call and its response: the handler of the one and the source of the other's body. A redirect is
+ * another exchange.
+ */
+class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
+  readonly #request: LeanRequest;
+  /** Of the call, wherever redirects have led since. */
+  readonly #home: string;
+  readonly #route: Route;
+  readonly #options: CallOptions;
+  readonly #settle: Settle;
+  #redirects = 0;
+  #misdirected = false;
+  /** Redirects have led to another origin, on the way at least. */
+  #tainted = false;
+  #call: Dispatcher.DispatchController | undefined;
+  /** Nothing it brings concerns the caller any more. */
+  #over = false;
+  #aborted = false;
+  #reason: unknown;
+  #error: TypeError | undefined;
+  #status = 0;
+  #statusText = '';
+  #headers: IncomingHttpHeaders = {};
+  /** What is received is not kept. */
+  #discards = false;
+  #discarded = 0;
+  #chunks: Uint8Array[] = [];
+  #buffered = 0;
+  #ended = false;
+  /** The reader has asked for more than there was. */
+  #wanted = false;
+  #body: ReadableByteStreamController | undefined;
+  /** Takes what is received, when that has to be decoded. */
+  #encoded: Readable | undefined;
+  #decoded: AsyncIterator<Uint8Array> | undefined;
+
+  constructor(request: LeanRequest, home: string, route: Route, options: CallOptions, settle: Settle) {
+    this.#request = request;
+    this.#home = home;
+    this.#route = route;
+    this.#options = options;
+    this.#settle = settle;
+  }
+
+  send(): void {
+    const { url, method, headers, body, signal } = this.#request;
+    const { origin } = url;
+    const { hashKey, idempotent } = this.#options;
+    const options: Mutable<CallDispatchOptions> = {
+      origin,
+      path: url.pathname + url.search,
+      method: method as Dispatcher.HttpMethod,
+      headers: headers.toWire(url, body?.length) as string[],
+      body: body === undefined ? null : (body.payload() as Readable),
+    };
+    if (hashKey !== undefined) options.hashKey = hashKey;
+    if (idempotent !== undefined) options.idempotent = idempotent;
+    if (signal !== undefined) follow(signal, this);
+    const { home, elsewhere } = this.#route;
+    try {
+      (origin === this.#home ? home : elsewhere).dispatch(options, this);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  response(): Response {
+    if (this.#aborted) throw this.#reason;
+    const { url, method, signal } = this.#request;
+    const head = {
+      url: url.hash === '' ? url.href : url.href.slice(0, -url.hash.length),
+      redirected: this.#redirects > 0,
+      type: this.#tainted ? ('cors' as const) : ('basic' as const),
+      status: this.#status,
+      statusText: this.#statusText,
+      headers: this.#headers,
+    };
+    if (method === 'HEAD' || bodiless.has(this.#status)) {
+      this.#discards = true;
+      this.#chunks = [];
+      if (this.#call?.paused) this.#call.resume();
+      return serviceResponse(null, head);
+    }
+    if (this.#ended && signal === undefined && this.#decoded === undefined && this.#error === undefined) {
+      return serviceResponse(wholeBody(this.#take()), head);
+    }
+    const response = serviceResponse(new ReadableStream(this), head);
+    cancelWhenForgotten(response);
+    return response;
+  }
+
+  // The source of the body: it is asked when somebody reads.
+
+  get type(): 'bytes' {
+    return 'bytes';
+  }
+
+  start(body: ReadableByteStreamController): void {
+    this.#body = body;
+    if (this.#error !== undefined) body.error(this.#error);
+  }
+
+  pull(): void | Promise<void> {
+    if (this.#decoded !== undefined) return this.#pullDecoded(this.#decoded);
+    if (this.#buffered > 0) this.#enqueue(this.#take());
+    else if (this.#ended) this.#close();
+    else this.#wanted = true;
+    if (this.#call?.paused) this.#call.resume();
+  }
+
+  cancel(reason: unknown): void {
+    this.#body = undefined;
+    this.signalled(reason);
+  }
+
+  async #pullDecoded(decoded: AsyncIterator<Uint8Array>): Promise<void> {
+    try {
+      const { done, value } = await decoded.next();
+      if (done) this.#close();
+      else this.#enqueue(new Uint8Array(value));
+    } catch (error) {
+      this.#break(error);
+    }
+  }
+
+  #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#body?.enqueue(bytes);
+    if (this.#ended && this.#buffered === 0 && this.#decoded === undefined) this.#close();
+  }
+
+  #close(): void {
+    const body = this.#body;
+    this.#body = undefined;
+    this.#finish();
+    body?.close();
+    body?.byobRequest?.respond(0);
+  }
+
+  /** Everything received and not yet read, in one piece and in memory of its own. */
+  #take(): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(this.#buffered);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    this.#chunks = [];
+    this.#buffered = 0;
+    return bytes;
+  }
+
+  // Ends.
+
+  #finish(): void {
+    this.#over = true;
+    const { signal } = this.#request;
+    if (signal !== undefined) unfollow(signal, this);
+  }
+
+  /** The caller does not want the rest. */
+  signalled(reason: unknown): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#aborted = true;
+    this.#reason = reason;
+    this.#request.body?.cancel(reason);
+    this.#settle.reject(reason);
+    // A stream has no way to say that there was no reason.
+    this.#body?.error(reason || abortError());
+    this.#body = undefined;
+    this.#encoded?.destroy();
+    this.#call?.abort(toError(reason));
+  }
+
+  /** The rest cannot be had. */
+  #break(cause: unknown): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#error = new TypeError('terminated', { cause });
+    this.#body?.error(this.#error);
+    this.#body = undefined;
+    this.#call?.abort(toError(cause));
+  }
+
+  /** There is no answer. */
+  #fail(cause: unknown): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#settle.reject(new TypeError('fetch failed', { cause }));
+  }
+
+  /** What it brings is not what the caller gets. A short rest is read, so that the connection can be used again. */
+  #leave(): void {
+    this.#finish();
+    this.#discards = true;
+  }
+
+  // What the request reports.
+
+  onRequestStart(call: Dispatcher.DispatchController): void {
+    this.#call = call;
+    if (this.#aborted) call.abort(toError(this.#reason));
+  }
+
+  onResponseStart(
+    call: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    statusText?: string,
+  ): void {
+    if (status < 200 || this.#over) return;
+    try {
+      if (this.#goesOn(status, headers)) return;
+      const { method } = this.#request;
+      const encoding = headers['content-encoding'];
+      if (encoding !== undefined && method !== 'HEAD' && !bodiless.has(status)) this.#decode(call, encoding);
+    } catch (error) {
+      this.#fail(error);
+      this.#discards = true;
+      return;
+    }
+    this.#status = status;
+    this.#statusText = statusText ?? '';
+    this.#headers = headers;
+    this.#settle.resolve(this);
+  }
+
+  onResponseData(call: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#discards) {
+      this.#discarded += chunk.byteLength;
+      if (this.#over && this.#discarded > discardLimit) call.abort(abortError());
+    } else if (this.#encoded !== undefined) {
+      if (!this.#encoded.push(chunk)) call.pause();
+    } else if (this.#wanted) {
+      this.#wanted = false;
+      this.#enqueue(new Uint8Array(chunk));
+    } else {
+      this.#chunks.push(chunk);
+      this.#buffered += chunk.byteLength;
+      if (this.#buffered >= highWaterMark) call.pause();
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#ended = true;
+    if (this.#encoded !== undefined) this.#encoded.push(null);
+    else if (this.#wanted || this.#discards) this.#close();
+  }
+
+  onResponseError(_call: Dispatcher.DispatchController | null, error: Error): void {
+    if (this.#status === 0) this.#fail(error);
+    else this.#break(error);
+    this.#encoded?.destroy(error);
+  }
+
+  #decode(call: Dispatcher.DispatchController, encoding: string): void {
+    const decoders = decodersOf(encoding);
+    if (decoders.length === 0) return;
+    const encoded = new Readable({ read: () => call.resume() });
+    const decoded = pipeline([encoded, ...decoders], (error) => {
+      if (error) this.#break(error);
+    }) as unknown as Readable;
+    this.#encoded = encoded;
+    this.#decoded = decoded[Symbol.asyncIterator]();
+  }
+
+  /** Whether another request takes the place of this one. Throws what the caller gets instead of the answer. */
+  #goesOn(status: number, headers: IncomingHttpHeaders): boolean {
+    const request = this.#request;
+    if (redirects.has(status) && request.redirect !== 'manual') {
+      if (request.redirect === 'error') throw new Error('unexpected redirect');
+      const next = redirectedRequest(request, status, headers.location, this.#redirects + 1);
+      if (next === undefined) return false;
+      this.#continue(next, this.#redirects + 1, false);
+      return true;
+    }
+    if (status === proxyAuthentication) throw new Error();
+    if (status !== misdirected || this.#misdirected || request.body?.replayable === false) return false;
+    this.#continue(request, this.#redirects, true);
+    return true;
+  }
+
+  #continue(request: LeanRequest, count: number, misdirected: boolean): void {
+    this.#leave();
+    const next = new Exchange(request, this.#home, this.#route, this.#options, this.#settle);
+    next.#redirects = count;
+    next.#misdirected = misdirected;
+    next.#tainted = this.#tainted || request.url.origin !== this.#home;
+    next.send();
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** A body that is here as a whole. */
+function wholeBody(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    type: 'bytes',
+    start(body) {
+      if (bytes.byteLength > 0) body.enqueue(bytes);
+      body.close();
+    },
+  });
+}
+
+function abortError(): DOMException {
+  return new DOMException('The operation was aborted.', 'AbortError');
+}
+
+/** What a request can be aborted with. */
+function toError(reason: unknown): Error {
+  return reason instanceof Error ? reason : abortError();
+}

@@ -1,0 +1,99 @@
+import type { Random } from '../../core/clock.ts';
+import { isPlainUrl } from './platform.ts';
+import { type RequestBody, requestBody } from './request-body.ts';
+import { RequestHeaders } from './request-headers.ts';
+
+/** A call as the dispatch path takes it. */
+export interface LeanRequest {
+  url: URL;
+  method: string;
+  readonly headers: RequestHeaders;
+  body: RequestBody | undefined;
+  readonly redirect: NonNullable<RequestInit['redirect']>;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Methods in the case that they are sent in; other methods are sent as they were given. */
+const normalized: Readonly<Record<string, string>> = {
+  delete: 'DELETE',
+  get: 'GET',
+  head: 'HEAD',
+  options: 'OPTIONS',
+  post: 'POST',
+  put: 'PUT',
+};
+const forbidden = /^(?:CONNECT|TRACE|TRACK)$/;
+
+type Member = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads the arguments of `fetch` the way the platform reads them. undefined for all that is better left to the
+ * platform itself: what it refuses, whose errors are its own, and what services are not called with.
+ */
+export function leanRequest(
+  url: URL,
+  input: string | URL | Request,
+  init: RequestInit | null | undefined,
+  random: Random,
+): LeanRequest | undefined {
+  if (init != null && typeof init !== 'object') return undefined;
+  if (!isPlainUrl(url)) return undefined;
+  const given = (init ?? {}) as Member;
+  const from = input instanceof Request ? (input as unknown as Member) : undefined;
+  // What kind of body a Request was made with, it does not tell.
+  if (from !== undefined && from['body'] !== null) return undefined;
+  if (!isOrdinary(given, from)) return undefined;
+
+  const method = methodOf(given['method'] ?? from?.['method'], given['method']);
+  const headers = RequestHeaders.of(given['headers'] ?? from?.['headers'] ?? given['headers']);
+  if (method === undefined || headers === undefined || given['headers'] === null) return undefined;
+
+  const { redirect = from?.['redirect'] ?? 'follow' } = given;
+  if (redirect !== 'follow' && redirect !== 'manual' && redirect !== 'error') return undefined;
+  const { signal = from?.['signal'] } = given;
+  if (signal != null && !(signal instanceof AbortSignal)) return undefined;
+
+  let body: RequestBody | undefined;
+  if (given['body'] != null) {
+    if (method === 'GET' || method === 'HEAD') return undefined;
+    body = requestBody(given['body'], given['duplex'] === 'half' && !given['keepalive'], random);
+    if (body === undefined) return undefined;
+    if (body.type !== undefined && headers.get('content-type') === undefined)
+      headers.append('content-type', body.type);
+  }
+  return { url, method, headers, body, redirect, signal: signal ?? undefined };
+}
+
+/** Whether everything that only the platform can do is as it is by default. */
+function isOrdinary(given: Member, from: Member | undefined): boolean {
+  const {
+    mode = from?.['mode'],
+    cache = from?.['cache'],
+    integrity = from?.['integrity'],
+    credentials,
+    duplex,
+  } = given;
+  return (
+    (mode === undefined || mode === 'cors') &&
+    (cache === undefined || cache === 'default') &&
+    (integrity === undefined || integrity === '') &&
+    (credentials === undefined ||
+      credentials === 'same-origin' ||
+      credentials === 'include' ||
+      credentials === 'omit') &&
+    (duplex === undefined || duplex === 'half') &&
+    given['referrer'] === undefined &&
+    given['referrerPolicy'] === undefined &&
+    given['priority'] === undefined &&
+    given['window'] === undefined &&
+    (from === undefined || (from['referrer'] === 'about:client' && from['referrerPolicy'] === ''))
+  );
+}
+
+function methodOf(method: unknown, given: unknown): string | undefined {
+  if (given === null) return undefined;
+  if (method === undefined) return 'GET';
+  if (typeof method !== 'string') return undefined;
+  if (/^[A-Z]+$/.test(method)) return forbidden.test(method) ? undefined : method;
+  return normalized[method.toLowerCase()];
+}
