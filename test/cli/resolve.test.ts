@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FakeCluster } from '../../src/testing/fake-cluster.ts';
 import { DnsServer } from '../resolvers/support/dns-server.ts';
 import { until } from '../resolvers/support/watching.ts';
 
@@ -23,8 +24,10 @@ interface Run {
   readonly ended: Promise<number | null>;
 }
 
-function start(...args: string[]): Run {
-  const child = spawn(process.execPath, [main, 'resolve', ...args, '--server', server.address]);
+const start = (...args: string[]): Run => startBare(...args, '--server', server.address);
+
+function startBare(...args: string[]): Run {
+  const child = spawn(process.execPath, [main, 'resolve', ...args]);
   const run: Run = {
     child,
     out: '',
@@ -76,6 +79,33 @@ describe('steersman resolve', () => {
     run.child.kill('SIGINT');
     expect(await run.ended).toBe(0);
   });
+
+  it.each(['kubernetes', 'auto'])(
+    'watches a cluster with the resolver %s, and tells its resourceVersion',
+    async (which) => {
+      await using cluster = await FakeCluster.start({ namespace: 'shop' });
+      const orders = await cluster.service('orders', { replicas: 2 });
+      const at = ['--resolver', which, '--kubeconfig', cluster.kubeconfig];
+      const run = startBare('orders.shop', '--watch', '--json', ...at);
+      await until(() => run.out.includes('\n'));
+      await orders.scale(1);
+      const sets = (): { endpoints: unknown[] }[] =>
+        run.out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line));
+      await until(() => sets().at(-1)?.endpoints.length === 1);
+      run.child.kill('SIGTERM');
+      expect(await run.ended).toBe(0);
+      const [first] = sets();
+      expect(first).toMatchObject({
+        target: 'orders.shop',
+        source: 'kubernetes',
+        resourceVersion: expect.any(String),
+      });
+      expect(first?.endpoints).toHaveLength(2);
+    },
+  );
 
   it('ends at once, with the names it asked for, where the name does not exist', async () => {
     const run = start('nowhere.shop', '--resolver', 'dns');
