@@ -84,7 +84,8 @@ describe('layering', () => {
     const impure = /\b(?:Math\.random|Date\.now|performance\.now|setTimeout|setInterval)\b/;
     const allowed = new Set(['core/clock.ts', compositionRoot]);
     const users = files.filter((file) => {
-      if (allowed.has(file) || folder(file) === 'cli' || /^testing\/fake-|-suite\.ts$/.test(file)) return false;
+      if (allowed.has(file) || folder(file) === 'cli' || /^testing\/fake-|-suite\.ts$/.test(file))
+        return false;
       return readFileSync(join(src, file), 'utf8')
         .split('\n')
         .some((line) => impure.test(line) && !/^\s*(?:\/?\*|\/\/)/.test(line));
