@@ -15,7 +15,7 @@ export class RawServer implements AsyncDisposable {
   requests = 0;
 
   private constructor(conduct: Conduct) {
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
+    this.#server = createServer((socket) => {
       this.connections++;
       this.#sockets.add(socket);
       socket.on('error', () => {});
