@@ -7,6 +7,8 @@ import type { CallOptions } from './call.ts';
 import { makeService, updateService } from './defaults.ts';
 import { ServiceDispatcher } from './dispatcher.ts';
 import type { ClientEvent, Listener } from './events.ts';
+import { exchange } from './fetch/exchange.ts';
+import { leanRequest } from './fetch/request.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
 import { checkServiceOptions, type ServiceOptions } from './options.ts';
@@ -63,14 +65,13 @@ export class Client {
 
   /** The platform's `fetch`, of a path of this service or a URL at its origin. */
   async fetch(input: string | URL | Request, init?: FetchInit): Promise<Response> {
-    const { origin } = this.#service.identity;
-    if (input instanceof Request) {
-      this.#checkOrigin(new URL(input.url));
-      return platformFetch(globalThis.fetch, this.#dispatcher, input, init);
-    }
-    const url = new URL(input, origin);
+    const service = this.#service;
+    const target = input instanceof Request ? input : new URL(input, service.identity.origin);
+    const url = target instanceof URL ? target : new URL(target.url);
     this.#checkOrigin(url);
-    return platformFetch(globalThis.fetch, this.#dispatcher, url, init);
+    const request = leanRequest(url, target, init, service.random);
+    if (request === undefined) return platformFetch(globalThis.fetch, this.#dispatcher, target, init);
+    return exchange(request, { home: service, elsewhere: this.#dispatcher }, init ?? {});
   }
 
   /** `undici.request`'s shape: much cheaper than `fetch`. */
