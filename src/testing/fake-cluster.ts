@@ -7,6 +7,7 @@ import {
   integer,
   number,
   oneOf,
+  shape,
   string,
 } from '../core/options.ts';
 import { Addresses } from './fake-cluster/addresses.ts';
@@ -14,6 +15,7 @@ import { FakeApi } from './fake-cluster/api-server.ts';
 import { EndpointsController } from './fake-cluster/controller.ts';
 import { FakeService } from './fake-cluster/fake-service.ts';
 import { kubeconfigText, TemporaryFile } from './fake-cluster/kubeconfig.ts';
+import type { ApiTls } from './fake-cluster/listener.ts';
 import { type KubeObject, uid } from './fake-cluster/objects.ts';
 import { everything } from './fake-cluster/rbac.ts';
 import { namespaces, type Resource, resourceOfKind, services } from './fake-cluster/resources.ts';
@@ -38,6 +40,8 @@ export interface FakeClusterOptions {
   readonly bookmarkInterval?: number;
   /** Changes that can be watched from later, 1000 by default. */
   readonly history?: number;
+  /** Serves the API over TLS, in HTTP/2 too; plain HTTP by default. */
+  readonly tls?: ApiTls;
   /** Whether callers without a token may do everything: kubectl sends none over plain HTTP. False by default. */
   readonly anonymous?: boolean;
   /** What bookmarks, timeouts, latencies and terminations go by; the system's by default. */
@@ -53,6 +57,7 @@ const clusterShape = {
   podAddresses: oneOf('own', 'shared'),
   bookmarkInterval: number(1),
   history: integer(1),
+  tls: shape({ cert: string, key: string, ca: string }),
   anonymous: boolean,
   clock: implementing('a Clock', 'now', 'schedule'),
   random: func,
@@ -73,6 +78,7 @@ export class FakeCluster implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #services: FakeService[] = [];
+  readonly #ca: string | undefined;
   #token: string;
   #file: TemporaryFile | undefined;
 
@@ -89,13 +95,18 @@ export class FakeCluster implements AsyncDisposable {
     const settings = { store, writer, clock, random, endpointsPerSlice };
     this.#controller = new EndpointsController(settings, options.propagation ?? 0);
     this.#token = uid(random);
+    const { tls } = options;
+    this.#ca = tls && (tls.ca ?? tls.cert);
     const bookmarkInterval = options.bookmarkInterval ?? 60_000;
     const anonymous = options.anonymous === true ? everything : [];
-    this.api = new FakeApi({ store, writer, clock, random, bookmarkInterval, anonymous }, this.#token);
+    this.api = new FakeApi({ store, writer, clock, random, bookmarkInterval, tls, anonymous }, this.#token);
   }
 
   static async start(options: FakeClusterOptions = {}): Promise<FakeCluster> {
     checkOptions('FakeCluster.start', clusterShape, options);
+    const { tls } = options;
+    if (tls !== undefined && (tls.cert === undefined || tls.key === undefined))
+      throw new TypeError('FakeCluster.start: option tls must have a cert and a key');
     const shared = options.podAddresses === 'shared';
     const addresses = shared ? Addresses.shared() : await Addresses.find(systemRandom);
     if (options.podAddresses === 'own' && !addresses.distinct)
@@ -129,7 +140,7 @@ export class FakeCluster implements AsyncDisposable {
   }
 
   get kubeconfigText(): string {
-    return kubeconfigText({ server: this.url, token: this.#token, namespace: this.namespace });
+    return kubeconfigText({ server: this.url, token: this.#token, namespace: this.namespace, ca: this.#ca });
   }
 
   /** ms from a change of a pod to the change of its slice. */

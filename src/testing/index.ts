@@ -7,6 +7,7 @@ export type { Cut } from './fake-cluster/event-stream.ts';
 export type { ApiRecord } from './fake-cluster/exchange.ts';
 export type { ApiFailure } from './fake-cluster/failures.ts';
 export type { FakeService } from './fake-cluster/fake-service.ts';
+export type { ApiTls } from './fake-cluster/listener.ts';
 export type { KubeObject, ObjectMeta } from './fake-cluster/objects.ts';
 export type { FakePod, PodHandler, Termination } from './fake-cluster/pod.ts';
 export type { PodFailure } from './fake-cluster/pod-failure.ts';

@@ -107,3 +107,24 @@ test('a rolling restart replaces every pod without a moment of too few', async (
   const { items } = await listSlices(cluster);
   expect(items.flatMap(({ endpoints }) => endpoints ?? [])).toHaveLength(3);
 });
+
+test.each([
+  [{ replicas: 3 }, TypeError, 'FakeCluster.start: unknown option replicas'],
+  [
+    { endpointsPerSlice: 0 },
+    RangeError,
+    'FakeCluster.start: option endpointsPerSlice must be between 1 and 1000, got 0',
+  ],
+  [{ propagation: -1 }, RangeError, 'FakeCluster.start: option propagation must be between 0'],
+  [
+    { podAddresses: 'any' },
+    TypeError,
+    'FakeCluster.start: option podAddresses must be one of "own", "shared"',
+  ],
+  [{ tls: { cert: 'x' } }, TypeError, 'FakeCluster.start: option tls must have a cert and a key'],
+  [{ clock: {} }, TypeError, 'FakeCluster.start: option clock must be a Clock: it has no method now()'],
+] as const)('the options %j are refused', async (options, type, message) => {
+  const error = await FakeCluster.start(options as object).catch((cause: Error) => cause);
+  expect(error).toBeInstanceOf(type);
+  expect((error as Error).message).toContain(message);
+});

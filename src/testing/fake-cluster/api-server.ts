@@ -1,9 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AnswerSettings, answer, describe, servedResource } from './answer.ts';
 import { type Cut, cutConnection, EventStream } from './event-stream.ts';
 import { type ApiRecord, Exchange } from './exchange.ts';
 import { type ApiFailure, Failures } from './failures.ts';
+import { ApiListener, type ApiTls } from './listener.ts';
 import { allows, everything, type Rule } from './rbac.ts';
 import { type ApiRequest, parseRequest } from './request.ts';
 import type { Resource } from './resources.ts';
@@ -11,6 +11,7 @@ import { forbidden, unauthorized } from './status.ts';
 import { checkWatch, serveWatch } from './watching.ts';
 
 export interface ApiSettings extends AnswerSettings {
+  readonly tls: ApiTls | undefined;
   /** What callers without a token may do. */
   readonly anonymous: readonly Rule[];
 }
@@ -18,9 +19,6 @@ export interface ApiSettings extends AnswerSettings {
 /** Whom the cluster's token stands for, and whom none does. */
 const user = 'system:serviceaccount:default:app';
 const anonymousUser = 'system:anonymous';
-
-/** As kube-apiserver has it: clients keep idle connections much longer than Node's servers do. */
-const keepAliveTimeout = 90_000;
 
 /** Enough for a long test; a soak test must not grow without end. */
 const maxRecords = 100_000;
@@ -35,24 +33,18 @@ export class FakeApi {
    */
   chunkSize: number | undefined;
   readonly #settings: ApiSettings;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #listener: ApiListener;
   readonly #streams = new Set<EventStream>();
   readonly #records: ApiRecord[] = [];
   readonly #failures = new Failures();
   #token: string;
-  #port = 0;
   #stalled: PromiseWithResolvers<void> | undefined;
 
   constructor(settings: ApiSettings, token: string) {
     this.#settings = settings;
     this.#token = token;
-    this.#server = createServer({ keepAliveTimeout }, (request, response) => {
+    this.#listener = new ApiListener(settings.tls, (request, response) => {
       void this.#serve(request, response);
-    });
-    this.#server.on('connection', (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
     });
   }
 
@@ -67,7 +59,7 @@ export class FakeApi {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return this.#listener.url;
   }
 
   /** Makes the next requests fail. */
@@ -93,11 +85,8 @@ export class FakeApi {
   }
 
   /** Stops the server until `up()`: open connections are reset, new ones refused. */
-  async down(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#sockets) socket.resetAndDestroy();
-    await closed;
+  down(): Promise<void> {
+    return this.#listener.stop();
   }
 
   /**
@@ -109,21 +98,14 @@ export class FakeApi {
     this.#stalled?.resolve();
     this.#stalled = undefined;
     for (const stream of this.#streams) stream.resume();
-    if (this.#server.listening) return;
+    if (this.#listener.listening) return;
     this.#settings.store.compact();
-    await this.listen();
+    await this.#listener.listen();
   }
 
-  /** Used by the cluster. Listens, on the same port as before. */
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.#port, '127.0.0.1', () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
-    this.#port = (this.#server.address() as AddressInfo).port;
+  /** Used by the cluster. Begins to listen. */
+  listen(): Promise<void> {
+    return this.#listener.listen();
   }
 
   /** Used by the cluster. Makes this the only token that is known. */

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 
 /** How a connection goes: a proper end of the answer, a FIN in the middle of it, or a RST. */
 export type Cut = 'end' | 'close' | 'reset';
@@ -76,8 +77,12 @@ export class EventStream {
   }
 }
 
-/** Cuts the connection that a response travels on. */
+/** Cuts the connection that a response travels on; one of HTTP/2 with all that is on it, and never with a RST. */
 export function cutConnection(response: ServerResponse, how: 'close' | 'reset'): void {
+  if ('stream' in response) {
+    (response as unknown as Http2ServerResponse).stream.session?.destroy();
+    return;
+  }
   const { socket } = response;
   if (how === 'reset' && socket !== null) socket.resetAndDestroy();
   else socket?.destroy();

@@ -6,10 +6,16 @@ export interface KubeconfigSettings {
   readonly server: string;
   readonly token: string;
   readonly namespace: string;
+  /** PEM; undefined where the server speaks plain HTTP. */
+  readonly ca: string | undefined;
 }
 
 /** A kubeconfig with one cluster, user and context. */
-export function kubeconfigText({ server, token, namespace }: KubeconfigSettings): string {
+export function kubeconfigText({ server, token, namespace, ca }: KubeconfigSettings): string {
+  const trust =
+    ca === undefined
+      ? 'insecure-skip-tls-verify: true'
+      : `certificate-authority-data: ${Buffer.from(ca).toString('base64')}`;
   return `apiVersion: v1
 kind: Config
 current-context: fake
@@ -17,7 +23,7 @@ clusters:
 - name: fake
   cluster:
     server: ${server}
-    insecure-skip-tls-verify: true
+    ${trust}
 users:
 - name: app
   user:
