@@ -237,7 +237,7 @@ describe('connections', () => {
   it('are closed at once when their endpoint has gone, and those in use after their call', async () => {
     await using server = await RawServer.start((socket, self) => {
       onRequest(socket, self, (_, head) => {
-        setTimeout(() => socket.write(ok), head.startsWith('POST /slow') ? 100 : 0);
+        setTimeout(() => socket.write(ok), head.startsWith('POST /slow') ? 1_000 : 0);
       });
     });
     const resolver = new FakeResolver([server.endpoint]);
