@@ -81,7 +81,7 @@ test('an interrupt ends it at once, with the exit code of one', async () => {
   const { out, written } = output(undefined);
   const listeners = process.listeners('SIGINT');
   const running = demo({ rate: 50, json: false, acts: shortened(['steady'], 60_000) }, out);
-  await expect.poll(written, { timeout: 5_000 }).toContain('steady');
+  await expect.poll(written, { timeout: 10_000 }).toContain('steady');
   const added = process.listeners('SIGINT').filter((listener) => !listeners.includes(listener));
   expect(added).toHaveLength(1);
   added[0]?.('SIGINT');

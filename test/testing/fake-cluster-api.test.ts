@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import type { ApiFailure } from '../../src/testing/fake-cluster/failures.ts';
 import { FakeCluster } from '../../src/testing/fake-cluster.ts';
-import { ask, askRaw, parseAnswer, recorded, slicesIn, WatchReader } from './fake-cluster-client.ts';
+import {
+  ask,
+  askRaw,
+  eventually,
+  parseAnswer,
+  recorded,
+  slicesIn,
+  WatchReader,
+} from './fake-cluster-client.ts';
 
 const slices = slicesIn('default');
 
@@ -352,7 +360,7 @@ describe('a watch', () => {
     cluster.api.stall();
     cluster.apply(slice('late', 'manual'));
     const other = ask(cluster, slices);
-    await expect.poll(() => cluster.api.requests.length).toBe(2);
+    await eventually(() => cluster.api.requests.length).toBe(2);
     expect(cluster.api.requests.map(({ status }) => status)).toEqual([200, 0]);
     await cluster.api.up();
     expect((await watch.next()).object.metadata.name).toBe('late');

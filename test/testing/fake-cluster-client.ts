@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { expect } from 'vitest';
 import type { FakeCluster } from '../../src/testing/fake-cluster.ts';
+
+/** `expect.poll` with patience for a busy machine. */
+export function eventually<T>(read: () => T): ReturnType<typeof expect.poll<T>> {
+  return expect.poll(read, { timeout: 10_000, interval: 5 });
+}
 
 /** The group, version and namespace of slices in a path. */
 export const slicesIn = (namespace: string): string =>

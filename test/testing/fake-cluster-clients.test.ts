@@ -7,6 +7,7 @@ import {
 } from '@kubernetes/client-node';
 import { expect, test } from 'vitest';
 import { FakeCluster } from '../../src/testing/fake-cluster.ts';
+import { eventually } from './fake-cluster-client.ts';
 
 function config(cluster: FakeCluster): KubeConfig {
   const kubeconfig = new KubeConfig();
@@ -58,7 +59,7 @@ test('the official client watches', async () => {
   const service = await cluster.service('web', { replicas: 0 });
   await service.scale(1);
   await service.delete();
-  await expect.poll(() => events).toEqual(['BOOKMARK', 'ADDED', 'MODIFIED', 'DELETED']);
+  await eventually(() => events).toEqual(['BOOKMARK', 'ADDED', 'MODIFIED', 'DELETED']);
   watch.abort();
   await stopped.promise;
 });
@@ -80,12 +81,12 @@ test("the official client's informer follows a service across an expired watch",
   informer.on('add', note);
   informer.on('update', note);
   await informer.start();
-  await expect.poll(() => known).toBe(1);
+  await eventually(() => known).toBe(1);
   await service.scale(3);
-  await expect.poll(() => known).toBe(3);
+  await eventually(() => known).toBe(3);
   cluster.api.expire();
   cluster.api.disconnect('end');
   await service.scale(2);
-  await expect.poll(() => known, { timeout: 10_000 }).toBe(2);
+  await eventually(() => known).toBe(2);
   await informer.stop();
 });

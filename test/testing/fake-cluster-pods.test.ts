@@ -9,7 +9,7 @@ import type { FakePod } from '../../src/testing/fake-cluster/pod.ts';
 import type { PodFailure } from '../../src/testing/fake-cluster/pod-failure.ts';
 import { FakeCluster } from '../../src/testing/fake-cluster.ts';
 import { seeded } from '../../src/testing/seeded.ts';
-import { ask, slicesIn, WatchReader } from './fake-cluster-client.ts';
+import { ask, eventually, slicesIn, WatchReader } from './fake-cluster-client.ts';
 
 const urlOf = (pod: FakePod): string => `http://${pod.address}:${pod.port}`;
 
@@ -40,7 +40,7 @@ describe('a pod', () => {
     await using cluster = await FakeCluster.start({ clock });
     const pod = await onePod(cluster, { latency: 250 });
     const answer = get(urlOf(pod));
-    await expect.poll(() => clock.pending).toBe(1);
+    await eventually(() => clock.pending).toBe(1);
     await clock.advance(249);
     expect([pod.inflight, pod.served]).toEqual([1, 0]);
     await clock.advance(1);
@@ -54,10 +54,10 @@ describe('a pod', () => {
     const pod = await onePod(cluster, { latency: 1_000 });
     const gone = new AbortController();
     const answer = fetch(urlOf(pod), { signal: gone.signal });
-    await expect.poll(() => clock.pending).toBe(1);
+    await eventually(() => clock.pending).toBe(1);
     gone.abort();
     await expect(answer).rejects.toThrow('aborted');
-    await expect.poll(() => [clock.pending, pod.inflight]).toEqual([0, 0]);
+    await eventually(() => [clock.pending, pod.inflight]).toEqual([0, 0]);
   });
 
   test('fails with the status it is told, as often as it is told', async () => {
@@ -81,7 +81,7 @@ describe('a pod', () => {
     expect(await get(urlOf(pod)).catch(codeOf)).toBe('ECONNRESET');
     pod.failure = { hang: true };
     const hanging = get(urlOf(pod)).catch(codeOf);
-    await expect.poll(() => pod.inflight).toBe(1);
+    await eventually(() => pod.inflight).toBe(1);
     pod.failure = undefined;
     expect((await get(urlOf(pod))).status).toBe(200);
     expect(pod.inflight).toBe(1);
@@ -96,7 +96,7 @@ describe('a pod', () => {
     await get(urlOf(pod), agent);
     expect(pod.connections).toBe(1);
     pod.failure = { refuse: true };
-    await expect.poll(() => pod.connections).toBe(0);
+    await eventually(() => pod.connections).toBe(0);
     expect(await get(urlOf(pod)).catch(codeOf)).toBe('ECONNREFUSED');
     pod.failure = undefined;
     expect((await get(urlOf(pod))).status).toBe(200);
@@ -143,7 +143,7 @@ describe('a termination', () => {
     expect([pod.phase, pod.ready, pod.serving]).toEqual(['terminating', false, true]);
     await clock.advance(950);
     const last = get(urlOf(pod), agent);
-    await expect.poll(() => pod.inflight).toBe(1);
+    await eventually(() => pod.inflight).toBe(1);
     await clock.advance(50);
     expect([pod.phase, pod.serving, gone]).toEqual(['stopping', false, false]);
     expect(await get(urlOf(pod)).catch(codeOf)).toBe('ECONNREFUSED');
@@ -160,7 +160,7 @@ describe('a termination', () => {
     await using cluster = await FakeCluster.start({ clock });
     const pod = await onePod(cluster, { latency: 60_000 });
     const answer = get(urlOf(pod)).catch(codeOf);
-    await expect.poll(() => pod.inflight).toBe(1);
+    await eventually(() => pod.inflight).toBe(1);
     const end = pod.terminate({ preStop: 1_000, grace: 5_000 });
     await clock.advance(5_000);
     await end;
@@ -172,7 +172,7 @@ describe('a termination', () => {
     await using cluster = await FakeCluster.start();
     const pod = await onePod(cluster, { latency: 60_000 });
     const answer = get(urlOf(pod)).catch(codeOf);
-    await expect.poll(() => pod.inflight).toBe(1);
+    await eventually(() => pod.inflight).toBe(1);
     await pod.terminate({ onStop: 'exit' });
     expect(await answer).toBe('ECONNRESET');
   });
@@ -309,14 +309,14 @@ test('rolling restarts of two services keep to their own propagation', async () 
   };
   const ends = [quick.rollingRestart({ propagation: 10 }), slow.rollingRestart({ propagation: 1_000 })];
   // Both changes of the new pods, which start and become ready.
-  await expect.poll(() => clock.pending).toBe(4);
+  await eventually(() => clock.pending).toBe(4);
   await clock.advance(10);
-  await expect.poll(() => quick.pods.length).toBe(1);
+  await eventually(() => quick.pods.length).toBe(1);
   await clock.advance(10);
   await ends[0];
   expect([await holdsOld(quick), await holdsOld(slow)]).toEqual([false, true]);
   await clock.advance(980);
-  await expect.poll(() => slow.pods.length).toBe(1);
+  await eventually(() => slow.pods.length).toBe(1);
   expect(await holdsOld(slow)).toBe(true);
   await clock.advance(1_000);
   await ends[1];
@@ -356,13 +356,13 @@ describe('the virtual IP', () => {
     const { url } = await service.virtualIp();
     const [first, second] = service.pods as [FakePod, FakePod];
     first.ready = false;
-    await expect.poll(() => podAt(url)).toBe(second.name);
+    await eventually(() => podAt(url)).toBe(second.name);
     for (let i = 0; i < 10; i++) expect(await podAt(url)).toBe(second.name);
     const end = second.terminate({ preStop: 200 });
     await Promise.resolve();
     expect(await podAt(url)).toBe(second.name);
     await end;
-    await expect.poll(() => get(url).catch(codeOf)).toBe('ECONNRESET');
+    await eventually(() => get(url).catch(codeOf)).toBe('ECONNRESET');
   });
 
   test('is not to be had of a headless service', async () => {
@@ -379,27 +379,27 @@ test('closing leaves no server, socket or timer, whatever goes on', async () => 
   const clock = new FakeClock();
   const cluster = await FakeCluster.start({ clock });
   const started = cluster.service('web', { replicas: 3, startup: 100, latency: 60_000 });
-  await expect.poll(() => clock.pending).toBe(3);
+  await eventually(() => clock.pending).toBe(3);
   await clock.advance(100);
   const service = await started;
   cluster.propagation = 5_000;
   const scaled = service.scale(4);
-  await expect.poll(() => service.pods.length).toBe(4);
+  await eventually(() => service.pods.length).toBe(4);
   const terminated = service.pods[1]?.terminate({ preStop: 60_000 });
 
   const pod = service.pods[0] as FakePod;
   const { url } = await service.virtualIp();
   const answers = [get(url).catch(codeOf), get(urlOf(pod)).catch(codeOf)];
-  await expect.poll(() => service.pods.reduce((sum, { inflight }) => sum + inflight, 0)).toBe(2);
+  await eventually(() => service.pods.reduce((sum, { inflight }) => sum + inflight, 0)).toBe(2);
   const watch = new WatchReader(
     await ask(cluster, `${slicesIn('default')}?watch=1&allowWatchBookmarks=true`),
   );
   await watch.next();
   const future = ask(cluster, `${slicesIn('default')}?resourceVersion=99999`).catch(() => 'cut');
-  await expect.poll(() => cluster.api.requests.length).toBe(2);
+  await eventually(() => cluster.api.requests.length).toBe(2);
   cluster.api.stall();
   const stalled = ask(cluster, slicesIn('default')).catch(() => 'cut');
-  await expect.poll(() => cluster.api.requests.length).toBe(3);
+  await eventually(() => cluster.api.requests.length).toBe(3);
 
   await cluster.close();
   await cluster.close();
@@ -408,6 +408,6 @@ test('closing leaves no server, socket or timer, whatever goes on', async () => 
   expect(await Promise.all(answers)).toEqual(['ECONNRESET', 'ECONNRESET']);
   expect(await Promise.all([future, stalled])).toEqual(['cut', 'cut']);
   await expect(watch.rest()).rejects.toThrow();
-  await expect.poll(open).toEqual(before);
-  await expect.poll(() => clock.pending).toBe(0);
+  await eventually(open).toEqual(before);
+  await eventually(() => clock.pending).toBe(0);
 });

@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { FakeCluster } from '../../src/testing/fake-cluster.ts';
-import { askRaw, parseAnswer, type RawAnswer, recorded, slicesIn } from './fake-cluster-client.ts';
+import {
+  askRaw,
+  eventually,
+  parseAnswer,
+  type RawAnswer,
+  recorded,
+  slicesIn,
+} from './fake-cluster-client.ts';
 
 interface Case {
   readonly transcript: string;
@@ -137,7 +144,7 @@ describe('the API server answers as kube-apiserver v1.36.2 was recorded to', () 
         `${method} ${path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n${accept}${authorization}${more.headers ? `${more.headers}\r\n` : ''}Content-Length: ${body.length}\r\n\r\n${body}`,
       );
       if (after !== undefined) {
-        await expect.poll(() => clock.pending).toBeGreaterThan(0);
+        await eventually(() => clock.pending).toBeGreaterThan(0);
         await clock.advance(after);
       }
       const { bytes, error } = await answer;

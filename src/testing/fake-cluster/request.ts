@@ -58,10 +58,11 @@ export function parseRequest(method: string, url: URL): ApiRequest | undefined {
     name,
     query,
     resource: subresource === undefined ? resource : undefined,
-    allowed: (verb === 'create') === (method === 'POST' && name === undefined) && allowedOn(method, name),
+    allowed: allowedOn(method, name),
   };
 }
 
+/** Lists are created in and emptied, objects replaced: not the other way round. */
 function allowedOn(method: string, name: string | undefined): boolean {
   return name === undefined ? ['GET', 'POST', 'DELETE'].includes(method) : method !== 'POST';
 }
