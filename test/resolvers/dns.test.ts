@@ -1,11 +1,10 @@
-import { spawn } from 'node:child_process';
-import { pbkdf2 } from 'node:crypto';
+import { execFileSync, spawn } from 'node:child_process';
 import dnsModule from 'node:dns';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { open as openFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ResolveError } from '../../src/core/errors.ts';
 import { type DnsOptions, dns } from '../../src/resolvers/dns.ts';
@@ -170,6 +169,33 @@ describe('the two families', () => {
     expect(await set(2)).toEqual(['10.0.0.2:8080', '[fd00::1]:8080']);
   });
 
+  it.each(['drop', 'SERVFAIL'] as const)(
+    'go on to the next name when A knows no such one and AAAA is %s',
+    async (reply) => {
+      server.on('*', 'ANY', ({ type }) => (type === 'AAAA' ? reply : 'NXDOMAIN'));
+      server.addresses(name, ['10.0.0.1', 'fd00::1']);
+      const { set, sets } = watch();
+      await until(() => server.asked.length >= 2);
+      if (reply === 'drop') {
+        // The second question comes with the A answer, whose moment nobody knows.
+        await until(() => clock.next === 50);
+        await clock.advance(50);
+      }
+      expect(await set(1)).toEqual(['10.0.0.1:8080', '[fd00::1]:8080']);
+      expect(sets).toHaveLength(1);
+    },
+  );
+
+  it('do not go on when only AAAA knows no such name', async () => {
+    server.on('orders.shop.app.svc.cluster.local', 'A', 'SERVFAIL');
+    server.on('orders.shop.app.svc.cluster.local', 'AAAA', 'NXDOMAIN');
+    server.addresses(name, ['10.0.0.66']);
+    const { error, sets } = watch();
+    expect(await error(1)).not.toBeInstanceOf(ResolveError);
+    expect(server.count('A', name)).toBe(0);
+    expect(sets).toEqual([]);
+  });
+
   it('drop what the failing one had after maxStale, though the other is well', async () => {
     server.addresses(name, ['10.0.0.1', 'fd00::1']);
     const { set } = watch({ maxStale: 60_000 }, `${name}.`);
@@ -292,9 +318,11 @@ describe('failures', () => {
   it('of the process itself, such as a late event loop, are not the nameserver’s', async () => {
     const worker = await DnsWorker.start(name, 3);
     const one = watching(dns({ servers: [worker.address], deadline: 100 }), { host: `${name}.` });
-    // The questions leave within a few turns; then nobody listens until long after the deadline.
-    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
-    for (const end = performance.now() + 400; performance.now() < end; );
+    // The questions leave before the event loop turns; then nobody listens until the answers are there and the
+    // deadline is past.
+    for (let i = 0; i < 100; i++) await Promise.resolve();
+    worker.blockUntilAsked(2);
+    for (const end = performance.now() + 200; performance.now() < end; );
     await one.set(1);
     expect(one.errors).toEqual([]);
     await one.watch.close();
@@ -303,13 +331,18 @@ describe('failures', () => {
 
   it('of the process itself, such as a full thread pool, change nothing', async () => {
     server.addresses(name, ['10.0.0.1']);
-    let busy = 8;
-    const jobs = Array.from({ length: 8 }, () =>
-      promisify(pbkdf2)('a', 'b', 300_000, 64, 'sha512').then(() => busy--),
-    );
+    const directory = mkdtempSync(join(tmpdir(), 'fifo-'));
+    const fifo = join(directory, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    // Each holds a thread until somebody opens the other end.
+    let held = 16;
+    const opening = Array.from({ length: held }, () => openFile(fifo).finally(() => held--));
     await watch().set(1);
-    expect(busy).toBe(8);
-    await Promise.all(jobs);
+    expect(held).toBe(16);
+    const other = openSync(fifo, 'r+');
+    for (const file of await Promise.all(opening)) await file.close();
+    closeSync(other);
+    rmSync(directory, { recursive: true });
   });
 });
 
@@ -409,7 +442,7 @@ describe('nameservers', () => {
     expect(second.asked).toEqual([]);
   });
 
-  it('and search domains come from resolv.conf, read again after a failure', async () => {
+  it('and search domains come from resolv.conf, read again within the round that fails', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'resolv-'));
     const resolvConf = join(directory, 'resolv.conf');
     // c-ares takes a port here; glibc knows no such thing.
@@ -424,8 +457,7 @@ describe('nameservers', () => {
     write(second);
     server.fail(name, 'SERVFAIL');
     await clock.round();
-    expect(one.errors).toHaveLength(1);
-    await clock.round();
+    expect(one.errors).toEqual([]);
     expect(await one.set(2)).toEqual(['10.0.0.2:8080']);
     rmSync(directory, { recursive: true });
   });
@@ -745,7 +777,7 @@ describe('bad input', () => {
       expect(() => dns({ allow: [text] })).toThrow(TypeError);
       expect(() => fixed([text])).toThrow(TypeError);
       // Five checks; anything that is not linear takes minutes.
-      expect(performance.now() - start).toBeLessThan(500);
+      expect(performance.now() - start).toBeLessThan(2_000);
     },
   );
 

@@ -8,6 +8,8 @@ export interface Entry {
   readonly part: Part;
   /** Another entry stands for the same address, or the same pod. */
   out: boolean;
+  /** When its slice was last read with it. */
+  round: number;
 }
 
 /** A slice seen through a port. */
@@ -36,6 +38,7 @@ export class Merge {
   readonly #byAddress = new Groups();
   readonly #byPod = new Groups();
   #preferred: 4 | 6 = 4;
+  #round = 0;
 
   constructor(options: MergeOptions) {
     this.#options = options;
@@ -86,39 +89,38 @@ export class Merge {
 
   #readEntries(part: Part, port: number, before: readonly Entry[]): Entry[] {
     let places: Map<string, Entry> | undefined;
-    const left = new Set(before);
+    let kept = 0;
+    const round = ++this.#round;
+    const create = (source: SliceEndpoint): Entry => {
+      const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false, round };
+      this.#link(entry);
+      return entry;
+    };
     const entries = part.slice.endpoints.map((source, i) => {
       let known = before[i];
       if (known?.source.address !== source.address) {
         places ??= new Map(before.map((entry) => [entry.source.address, entry]));
         known = places.get(source.address);
       }
-      if (known === undefined || !left.delete(known)) {
-        const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false };
-        this.#link(entry);
-        return entry;
-      }
+      if (known === undefined || known.round === round || known.source.uid !== source.uid)
+        return create(source);
+      known.round = round;
+      kept++;
       if (known.source === source) return known;
-      if (known.source.uid !== source.uid) {
-        this.#unlink(known);
-        const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false };
-        this.#link(entry);
-        return entry;
-      }
       if (!showsTheSame(known.source, source)) known.endpoint = endpointOf(source, port);
       known.source = source;
       this.#weigh(known);
       return known;
     });
-    for (const entry of left) this.#unlink(entry);
+    if (kept < before.length) for (const entry of before) if (entry.round !== round) this.#unlink(entry);
     return entries;
   }
 
   #link(entry: Entry): void {
-    this.#byAddress.add(addressKey(entry), entry);
     const pod = this.#podKey(entry);
-    if (pod !== undefined) this.#byPod.add(pod, entry);
-    this.#weigh(entry);
+    const alone = this.#byAddress.add(addressKey(entry), entry);
+    const lonePod = pod === undefined || this.#byPod.add(pod, entry);
+    if (!alone || !lonePod) this.#weigh(entry);
   }
 
   #unlink(entry: Entry): void {
@@ -134,7 +136,7 @@ export class Merge {
     return this.#options.family === 'both' ? entry.source.uid : undefined;
   }
 
-  #rivals(entry: Entry): Entry[] {
+  #rivals(entry: Entry): readonly Entry[] {
     const rivals = this.#byAddress.others(addressKey(entry), entry);
     const pod = this.#podKey(entry);
     if (pod === undefined) return rivals;
@@ -145,12 +147,14 @@ export class Merge {
   }
 
   #weigh(entry: Entry): void {
-    this.#judge(entry);
-    for (const rival of this.#rivals(entry)) this.#judge(rival);
+    entry.part.stale = true;
+    const rivals = this.#rivals(entry);
+    this.#judge(entry, rivals);
+    for (const rival of rivals) this.#judge(rival);
   }
 
-  #judge(entry: Entry): void {
-    const out = this.#rivals(entry).some((rival) => this.#beats(rival, entry));
+  #judge(entry: Entry, rivals: readonly Entry[] = this.#rivals(entry)): void {
+    const out = rivals.some((rival) => this.#beats(rival, entry));
     if (out === entry.out) return;
     entry.out = out;
     entry.part.stale = true;
@@ -173,15 +177,19 @@ export class Merge {
   }
 }
 
+const none: readonly Entry[] = [];
+
 /** Entries by key; most keys have one. */
 class Groups {
   readonly #groups = new Map<string, Entry | Entry[]>();
 
-  add(key: string, entry: Entry): void {
+  /** Whether the entry is alone with its key. */
+  add(key: string, entry: Entry): boolean {
     const group = this.#groups.get(key);
     if (group === undefined) this.#groups.set(key, entry);
     else if (Array.isArray(group)) group.push(entry);
     else this.#groups.set(key, [group, entry]);
+    return group === undefined;
   }
 
   delete(key: string, entry: Entry): void {
@@ -194,9 +202,9 @@ class Groups {
     this.#groups.set(key, rest.length === 1 ? (rest[0] as Entry) : rest);
   }
 
-  others(key: string, entry: Entry): Entry[] {
+  others(key: string, entry: Entry): readonly Entry[] {
     const group = this.#groups.get(key);
-    return Array.isArray(group) ? group.filter((other) => other !== entry) : [];
+    return Array.isArray(group) ? group.filter((other) => other !== entry) : none;
   }
 }
 

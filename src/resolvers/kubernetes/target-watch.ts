@@ -12,6 +12,7 @@ import { ServiceWatch, type Subscriber } from './service-watch.ts';
 import type { ServiceKey } from './slices-source.ts';
 import type { Location } from './topology.ts';
 import { View } from './view.ts';
+import { turnSpent } from './work-budget.ts';
 
 /** Code of the warning that a Service does not exist. */
 export const noSuchService = 'STEERSMAN_WARN_NO_SUCH_SERVICE';
@@ -43,7 +44,12 @@ export class TargetWatch implements Watch, Subscriber {
   #told: readonly Endpoint[] | undefined;
   /** An error has been told, and not yet that it is over. */
   #failing = false;
+  /** Since then the watch has come back. */
+  #live = false;
   #problem: string | undefined;
+  #warned = false;
+  #working = false;
+  readonly #pending = new Set<string>();
   #closing: Promise<void> | undefined;
 
   constructor(target: Target, listener: ResolverListener, settings: TargetWatchSettings) {
@@ -117,9 +123,37 @@ export class TargetWatch implements Watch, Subscriber {
   }
 
   onChange(names: Iterable<string>): void {
+    for (const name of names) this.#pending.add(name);
+    if (!this.#working) this.#work();
+  }
+
+  onLive(): void {
+    this.#live = true;
+    if (!this.#working) this.#conclude();
+  }
+
+  /** Takes over what has changed, thousands of endpoints in several turns; nothing is told in between. */
+  #work(): void {
     const watch = this.#watch;
     if (watch === undefined || this.#closed) return;
-    this.#view.update(watch.slices, names, watch.service);
+    this.#working = true;
+    if (this.#view.learn(watch.service)) for (const name of watch.slices.keys()) this.#pending.add(name);
+    for (const name of this.#pending) {
+      this.#pending.delete(name);
+      this.#view.update(name, watch.slices.get(name));
+      if (this.#pending.size > 0 && turnSpent()) {
+        setImmediate(() => this.#work());
+        return;
+      }
+    }
+    this.#working = false;
+    this.#view.choose();
+    this.#conclude();
+  }
+
+  #conclude(): void {
+    const watch = this.#watch;
+    if (watch === undefined || this.#closed || !watch.known) return;
     const problem = this.#findProblem(watch);
     if (problem !== undefined) {
       // A set that is empty for such a reason would read as a scaled-down Service.
@@ -129,49 +163,43 @@ export class TargetWatch implements Watch, Subscriber {
     }
     this.#problem = undefined;
     const { endpoints } = this.#view;
-    if (endpoints === this.#told) return;
-    if (endpoints.length === 0 && watch.service.kind === 'absent' && watch.slices.size === 0)
-      this.#sayAbsent(watch.key);
-    if (watch.service.kind === 'present' && watch.service.local && this.#settings.location.node === undefined)
-      this.#warnOnce(
-        `the Service ${watch.key.service} in ${watch.key.namespace} has internalTrafficPolicy Local, but the node of this process is not known: pass the option node, or NODE_NAME from the downward API`,
-      );
-    this.#tell(endpoints, watch);
-  }
-
-  onLive(): void {
-    const watch = this.#watch;
-    if (watch === undefined || this.#closed || !this.#failing || this.#told === undefined) return;
-    if (this.#problem === undefined && watch.known) this.#tell(this.#view.endpoints, watch);
-  }
-
-  onError(error: Error): void {
-    if (this.#closed) return;
-    if (!(error instanceof DiscoveryWarning)) this.#failing = true;
-    this.#listener.onError(error);
-  }
-
-  #tell(endpoints: readonly Endpoint[], watch: ServiceWatch): void {
+    if (endpoints === this.#told && !(this.#failing && this.#live)) return;
+    this.#warn(endpoints, watch);
     this.#told = endpoints;
     this.#failing = false;
     this.#listener.onEndpoints(endpoints, { source: 'kubernetes', resourceVersion: watch.resourceVersion });
   }
 
-  readonly #warnings = new Set<string>();
-
-  #warnOnce(message: string): void {
-    if (this.#warnings.has(message)) return;
-    this.#warnings.add(message);
-    this.onError(new DiscoveryWarning(message));
+  onError(error: Error): void {
+    if (this.#closed) return;
+    if (!(error instanceof DiscoveryWarning)) {
+      this.#failing = true;
+      this.#live = false;
+    }
+    this.#listener.onError(error);
   }
 
-  #sayAbsent({ service, namespace }: ServiceKey): void {
-    this.onError(
-      new DiscoveryWarning(
-        `there is no Service ${service} in the namespace ${namespace}: one of the names may be wrong, or it is not created yet`,
-        noSuchService,
-      ),
-    );
+  #warn(endpoints: readonly Endpoint[], { service, slices, key }: ServiceWatch): void {
+    if (service.kind === 'absent' && slices.size === 0 && endpoints !== this.#told)
+      this.onError(
+        new DiscoveryWarning(
+          `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`,
+          noSuchService,
+        ),
+      );
+    if (
+      service.kind === 'present' &&
+      service.local &&
+      this.#settings.location.node === undefined &&
+      !this.#warned
+    ) {
+      this.#warned = true;
+      this.onError(
+        new DiscoveryWarning(
+          `the Service ${key.service} in ${key.namespace} has internalTrafficPolicy Local, but the node of this process is not known: pass the option node, or NODE_NAME from the downward API`,
+        ),
+      );
+    }
   }
 
   /** Why the set cannot be told. */

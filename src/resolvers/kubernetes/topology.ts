@@ -47,32 +47,19 @@ export class Tally {
   }
 }
 
+/** Which list of every tally is chosen. */
+export type Choice = 'ready' | 'leaving' | 'readyHere' | 'leavingHere' | 'forNode' | 'forZone';
+
 /**
- * The endpoints that kube-proxy would choose: the ready ones, or where there is none those that terminate and still
- * serve. Hints count only if every ready endpoint has one and some are for us; nodes come before zones.
+ * What kube-proxy would choose: the ready ones, or where there is none those that terminate and still serve. Hints
+ * count only if every ready endpoint has one and some are for us; nodes come before zones.
  * https://github.com/kubernetes/kubernetes/blob/v1.36.2/pkg/proxy/topology.go
  */
-export function choose(tallies: readonly Tally[], local: boolean, hints: boolean): Endpoint[] {
-  if (local) {
-    const here = joined(tallies, 'readyHere');
-    return here.length > 0 ? here : joined(tallies, 'leavingHere');
-  }
-  if (tallies.every(({ ready }) => ready.length === 0)) return joined(tallies, 'leaving');
-  if (hints && tallies.every(({ nodeless }) => nodeless === 0)) {
-    const chosen = joined(tallies, 'forNode');
-    if (chosen.length > 0) return chosen;
-  }
-  if (hints && tallies.every(({ zoneless }) => zoneless === 0)) {
-    const chosen = joined(tallies, 'forZone');
-    if (chosen.length > 0) return chosen;
-  }
-  return joined(tallies, 'ready');
-}
-
-type List = 'ready' | 'leaving' | 'readyHere' | 'leavingHere' | 'forNode' | 'forZone';
-
-function joined(tallies: readonly Tally[], list: List): Endpoint[] {
-  const result: Endpoint[] = [];
-  for (const tally of tallies) for (const endpoint of tally[list]) result.push(endpoint);
-  return result;
+export function choose(tallies: readonly Tally[], local: boolean, hints: boolean): Choice {
+  const any = (choice: Choice): boolean => tallies.some((tally) => tally[choice].length > 0);
+  if (local) return any('readyHere') ? 'readyHere' : 'leavingHere';
+  if (!any('ready')) return 'leaving';
+  if (hints && any('forNode') && tallies.every(({ nodeless }) => nodeless === 0)) return 'forNode';
+  if (hints && any('forZone') && tallies.every(({ zoneless }) => zoneless === 0)) return 'forZone';
+  return 'ready';
 }

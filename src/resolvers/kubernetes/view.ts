@@ -21,6 +21,7 @@ export class View {
   #service: ServiceState | undefined;
   #rule: PortRule = { by: 'none', ports: [] };
   #local = false;
+  #lists: readonly (readonly Endpoint[])[] = [];
   #chosen: readonly Endpoint[] = [];
 
   constructor({ target, location, family }: ViewOptions) {
@@ -43,15 +44,18 @@ export class View {
     return any;
   }
 
-  /** The endpoints as of the last `update`; the same array as long as they are the same. */
+  /** The endpoints as of the last `choose`; the same array as long as they are the same. */
   get endpoints(): readonly Endpoint[] {
     return this.#chosen;
   }
 
-  /** Takes over the slices of these names; of all names when the Service has changed. */
-  update(slices: ReadonlyMap<string, Slice>, names: Iterable<string>, service: ServiceState): void {
-    for (const name of names) this.#merge.update(name, slices.get(name));
-    if (service !== this.#service) this.#readService(service, slices);
+  /** Takes over one slice, or that it is gone; `choose` is to follow. */
+  update(name: string, slice: Slice | undefined): void {
+    this.#merge.update(name, slice);
+  }
+
+  /** Chooses anew. */
+  choose(): void {
     const tallies: Tally[] = [];
     for (const part of this.#merge.parts) {
       let tally = this.#tallies.get(part);
@@ -62,19 +66,31 @@ export class View {
       }
       tallies.push(tally);
     }
-    const chosen = choose(tallies, this.#local, this.#location.hints);
+    const choice = choose(tallies, this.#local, this.#location.hints);
+    const lists = tallies.map((tally) => tally[choice]);
+    // Compared list by list, so that the work is that of the slices that have changed.
+    const before = this.#lists;
+    this.#lists = lists;
+    if (lists.length === before.length && lists.every((list, i) => sameItems(list, before[i] as Endpoint[])))
+      return;
+    const chosen = ([] as Endpoint[]).concat(...lists);
     if (!sameItems(chosen, this.#chosen)) this.#chosen = chosen;
   }
 
-  #readService(service: ServiceState, slices: ReadonlyMap<string, Slice>): void {
+  /** Takes over what is known of the Service: whether the slices have to be taken over anew. */
+  learn(service: ServiceState): boolean {
+    if (service === this.#service) return false;
     this.#service = service;
     this.#rule = portRule(this.#target, service);
     if (service.kind === 'present') this.#merge.preferred = service.family;
     this.#local = service.kind === 'present' && service.local && this.#location.node !== undefined;
-    for (const [name, slice] of slices) this.#merge.update(name, slice);
+    return true;
   }
 }
 
 function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

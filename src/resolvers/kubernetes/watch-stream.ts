@@ -3,7 +3,7 @@ import type { ApiServer } from './api-server.ts';
 import { WatchError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { Lines } from './lines.ts';
-import { turnBudget } from './work-budget.ts';
+import { turnSpent } from './work-budget.ts';
 
 /** Bytes of the longest event: a slice may hold 1000 endpoints, of about 250 bytes each. */
 const lineLimit = 8 * 1024 * 1024;
@@ -83,13 +83,12 @@ export class WatchStream {
 
   #work(): void {
     this.#working = true;
-    const spent = turnBudget();
     try {
       while (!this.#closed) {
         const line = this.#lines.next();
         if (line !== undefined) {
           this.#tell(line);
-          if (!spent()) continue;
+          if (!turnSpent()) continue;
           // The rest gets its turn; meanwhile the peer is told to wait.
           if (!this.#exchange.paused) this.#exchange.pause();
           setImmediate(() => this.#work());

@@ -1,23 +1,27 @@
 import { systemClock } from '../../core/clock.ts';
 
-/** ms of parsing before other work gets its turn: well under the 10 ms at which callers would notice. */
-const turn = 2;
+/** ms of work per turn of the event loop, for all watches together: well under the 10 ms that callers would notice. */
+const perTurn = 2;
 
-/** Runs a generator to its end, letting the event loop turn whenever a slice of work has taken its time. */
+let until: number | undefined;
+
+/** Whether the work of this turn has used its time, so that the rest has to wait for the next one. */
+export function turnSpent(): boolean {
+  const now = systemClock.now();
+  if (until === undefined) {
+    until = now + perTurn;
+    setImmediate(() => {
+      until = undefined;
+    });
+  }
+  return now >= until;
+}
+
+/** Runs a generator to its end, letting the event loop turn whenever its time is used. */
 export async function inTurns<T>(work: Generator<undefined, T>): Promise<T> {
-  let until = systemClock.now() + turn;
   for (;;) {
     const { done, value } = work.next();
     if (done) return value;
-    if (systemClock.now() >= until) {
-      await new Promise((resolve) => setImmediate(resolve));
-      until = systemClock.now() + turn;
-    }
+    if (turnSpent()) await new Promise((resolve) => setImmediate(resolve));
   }
-}
-
-/** True once the work of this turn has used its time. */
-export function turnBudget(): () => boolean {
-  const until = systemClock.now() + turn;
-  return () => systemClock.now() >= until;
 }

@@ -189,10 +189,10 @@ test.each(cases<TopologyCase>('topology'))(
       hints: true,
     };
     const tallies = [new Tally(candidates, location)];
-    const ids = (local: boolean): string[] =>
-      choose(tallies, local, true)
-        .map(({ id }) => id)
-        .sort();
+    const ids = (local: boolean): string[] => {
+      const choice = choose(tallies, local, true);
+      return tallies.flatMap((tally) => tally[choice].map(({ id }) => id)).sort();
+    };
     if (service.usesClusterEndpoints) expect(ids(false)).toEqual([...(expected.cluster ?? [])].sort());
     if (service.usesLocalEndpoints) expect(ids(true)).toEqual([...(expected.local ?? [])].sort());
   },

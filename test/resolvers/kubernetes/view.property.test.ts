@@ -82,6 +82,12 @@ function service(local: boolean, family: 4 | 6): ServiceState {
   };
 }
 
+function take(view: View, slices: ReadonlyMap<string, Slice>, name: string, state: ServiceState): void {
+  view.learn(state);
+  view.update(name, slices.get(name));
+  view.choose();
+}
+
 test('after any history of slices the set is what a plain restatement of the rules says', () => {
   fc.assert(
     fc.property(situation, fc.array(event, { minLength: 1, maxLength: 8 }), (given, history) => {
@@ -103,7 +109,7 @@ test('after any history of slices the set is what a plain restatement of the rul
           objects.set(name, known);
           slices.set(name, readSlice(known, name, slices.get(name)));
         }
-        view.update(slices, [name], state);
+        take(view, slices, name, state);
         const ids = view.endpoints.map(({ id }) => id).sort();
         expect(ids).toEqual(restated({ ...given, local, slices: objects, port: 'http' }));
       }
@@ -130,7 +136,7 @@ test('a reshuffled slice that says the same yields the same array', () => {
       });
       const slices = new Map([['s1', readSlice(object, 's1', undefined)]]);
       const state = service(false, 4);
-      view.update(slices, ['s1'], state);
+      take(view, slices, 's1', state);
       const { endpoints } = view;
       const shuffled = [...(object.endpoints ?? [])]
         .map((entry) => [order.next().value as number, entry] as const)
@@ -141,7 +147,7 @@ test('a reshuffled slice that says the same yields the same array', () => {
       const again = readSlice({ ...object, endpoints: shuffled }, 's1', slices.get('s1'));
       expect(again).toBe(slices.get('s1'));
       slices.set('s1', again);
-      view.update(slices, ['s1'], state);
+      take(view, slices, 's1', state);
       expect(view.endpoints).toBe(endpoints);
     }),
     { numRuns: 2_000, seed: 2 },
@@ -167,7 +173,7 @@ test('a readiness flip yields a new set with the same objects for all others', (
   const state = service(false, 4);
   const set = (ready: boolean): readonly Endpoint[] => {
     slices.set('s1', readSlice(pods(ready), 's1', slices.get('s1')));
-    view.update(slices, ['s1'], state);
+    take(view, slices, 's1', state);
     return view.endpoints;
   };
   const [first, second, third] = set(true);

@@ -45,6 +45,8 @@ export class DnsServer {
   /** How TCP behaves; over UDP large answers are truncated all the same. */
   tcp: 'open' | 'silent' | 'reset' = 'open';
   readonly port: number;
+  /** Called as each question comes. */
+  onAsked: () => void = () => {};
 
   private constructor(udp: UdpSocket, tcp: Server, port: number) {
     this.#udp = udp;
@@ -167,6 +169,7 @@ export class DnsServer {
     if (question === undefined) return undefined;
     const asked: Asked = { name: question.name.toLowerCase(), type: question.type, over };
     this.asked.push(asked);
+    this.onAsked();
     const reply = this.#reply(asked);
     if (reply === 'drop') return undefined;
     if (reply === 'garbage') return Buffer.concat([message.subarray(0, 2), Buffer.from([0xff, 0xff, 0xff])]);
@@ -212,18 +215,28 @@ function encode(packet: Packet, answers: readonly Answer[]): Buffer {
 /** A nameserver in a thread of its own, so that its work does not stall what is measured. */
 export class DnsWorker {
   readonly #worker: Worker;
+  readonly #heard: Int32Array;
   readonly address: string;
 
-  private constructor(worker: Worker, address: string) {
+  private constructor(worker: Worker, heard: Int32Array, address: string) {
     this.#worker = worker;
+    this.#heard = heard;
     this.address = address;
   }
 
   /** Serves `size` A records of one name. */
   static async start(name: string, size: number): Promise<DnsWorker> {
-    const worker = new Worker(new URL('./dns-worker.ts', import.meta.url), { workerData: { name, size } });
+    const heard = new Int32Array(new SharedArrayBuffer(4));
+    const workerData = { name, size, heard };
+    const worker = new Worker(new URL('./dns-worker.ts', import.meta.url), { workerData });
     const [address] = (await once(worker, 'message')) as [string];
-    return new DnsWorker(worker, address);
+    return new DnsWorker(worker, heard, address);
+  }
+
+  /** Stops this thread until the worker has been asked `n` questions. */
+  blockUntilAsked(n: number): void {
+    for (let heard = 0; heard < n; heard = Atomics.load(this.#heard, 0))
+      Atomics.wait(this.#heard, 0, heard, 5_000);
   }
 
   async close(): Promise<void> {

@@ -101,8 +101,8 @@ export function watching(resolver: Resolver, target: Partial<Target> = {}): Watc
   };
 }
 
-/** Timers of a round in flight: its deadline, and the patience with each nameserver. */
-const withinRound = new Set([2_000, 400]);
+/** Timers of a round in flight: its deadline, the patience with each nameserver, and with AAAA. */
+const withinRound = new Set([2_000, 400, 50]);
 
 /** A fake clock that knows when a round of questions, which takes real time on loopback, has ended. */
 export class RoundClock extends FakeClock {
