@@ -1,15 +1,9 @@
 import { Transform, type TransformCallback } from 'node:stream';
-import {
-  constants,
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  createInflateRaw,
-  createZstdDecompress,
-  type Inflate,
-  type InflateRaw,
-} from 'node:zlib';
+// As a whole: an import by name that an old Node lacks fails before our own check of its version can say so.
+import zlib, { type Inflate, type InflateRaw } from 'node:zlib';
 import { decodesZstd } from './platform.ts';
+
+const { constants } = zlib;
 
 /** More layers than this are an attack. As in the platform. */
 const maxCodings = 5;
@@ -54,13 +48,13 @@ function decoderOf(coding: string): Transform | undefined {
   switch (coding) {
     case 'gzip':
     case 'x-gzip':
-      return createGunzip(zlibOptions);
+      return zlib.createGunzip(zlibOptions);
     case 'deflate':
       return new AnyInflate();
     case 'br':
-      return createBrotliDecompress(brotliOptions);
+      return zlib.createBrotliDecompress(brotliOptions);
     case 'zstd':
-      return decodesZstd ? createZstdDecompress(zstdOptions) : undefined;
+      return decodesZstd ? zlib.createZstdDecompress(zstdOptions) : undefined;
     default:
       return undefined;
   }
@@ -77,7 +71,7 @@ class AnyInflate extends Transform {
         return;
       }
       const zlibFormat = ((chunk[0] as number) & 0x0f) === 0x08;
-      this.#inflate = zlibFormat ? createInflate(zlibOptions) : createInflateRaw(zlibOptions);
+      this.#inflate = zlibFormat ? zlib.createInflate(zlibOptions) : zlib.createInflateRaw(zlibOptions);
       this.#inflate.on('data', (data) => this.push(data));
       this.#inflate.on('end', () => this.push(null));
       this.#inflate.on('error', (error) => this.destroy(error));
