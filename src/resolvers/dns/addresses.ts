@@ -1,3 +1,4 @@
+import type { Cancel } from '../../core/clock.ts';
 import { DiscoveryWarning } from '../../core/errors.ts';
 import { canonicalAddress } from '../address.ts';
 import { type AddressRecord, type Answer, ask, dnsError, refusedAddress } from './ask.ts';
@@ -6,6 +7,7 @@ import { type Asked, nobodyKnows, nothingThere, told } from './describe.ts';
 import { hostsAddresses } from './hosts.ts';
 import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
+import type { DnsConfig } from './resolv-conf.ts';
 import { searchNames } from './search.ts';
 import { ttlMs } from './ttl.ts';
 
@@ -14,6 +16,9 @@ const mostAddresses = 5_000;
 
 /** An answer of this many addresses may come near the 512 bytes of a datagram, beyond which TCP is needed. */
 const largeAnswer = 20;
+
+/** ms that AAAA may take longer than A to learn that there is no such name (RFC 8305 §3). */
+const resolutionDelay = 50;
 
 /** ms until the next round while all that is left is what a failing family last had. */
 const halfKnownTtl = 5_000;
@@ -64,14 +69,12 @@ export class Addresses {
 
   /** As `find`, with the deadline of somebody else's round. */
   async findBefore(signal: AbortSignal): Promise<Finding<string>> {
-    const { hosts, families, maxTtl, config } = this.#settings;
+    const { hosts, families, maxTtl, config, clock } = this.#settings;
     if (hosts !== undefined) {
       const listed = hostsAddresses(hosts, this.#host, families);
       if (listed.length > 0) return { kind: 'found', items: listed.toSorted(), ttl: maxTtl };
     }
-    this.#notes = [];
-    const finding = await this.#search(signal);
-    if (finding.kind === 'failed') config.doubt();
+    const finding = await config.use(clock, (rules) => this.#search(rules, signal));
     this.#tellNotes();
     return finding;
   }
@@ -80,26 +83,45 @@ export class Addresses {
    * Names in search order. Only a server's word that a name has nothing leads to the next one: after a failure it
    * could be another namespace's service, or a stranger's host.
    */
-  async #search(signal: AbortSignal): Promise<Finding<string>> {
-    const { config, clock } = this.#settings;
-    const rules = config.at(clock.now());
-    const { servers } = rules;
-    const onAnswered = (server: string): void => config.prefer(server);
+  async #search(rules: DnsConfig, signal: AbortSignal): Promise<Finding<string>> {
+    this.#notes = [];
     const names = this.#pinned === undefined ? searchNames(this.#host, rules) : [this.#pinned];
     const asked: Asked[] = [];
     let answers: readonly FamilyAnswer[] = [];
     for (const name of names) {
-      answers = await Promise.all(
-        this.#families.map(async (family) => {
-          const answer = await ask(name, family.type, { servers, clock, signal, onAnswered });
-          return { family, type: family.type, answer: this.#screen(name, answer) };
-        }),
-      );
-      asked.push({ name, answers });
+      const told = await this.#ask(name, rules.servers, signal);
+      asked.push({ name, answers: told });
+      answers = withoutName(told);
       if (answers.some(({ answer }) => answer.kind === 'records')) this.#pinned = name;
       if (answers.some(({ answer }) => answer.kind !== 'none')) break;
     }
-    return this.#conclude(answers, asked, servers);
+    return this.#conclude(answers, asked, rules.servers);
+  }
+
+  /** Each family's answer for one name. A server that knows no such name need not be asked twice. */
+  async #ask(
+    name: string,
+    servers: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly FamilyAnswer[]> {
+    const { config, clock } = this.#settings;
+    const onAnswered = (server: string): void => config.prefer(server);
+    const enough = new AbortController();
+    const either = AbortSignal.any([signal, enough.signal]);
+    let cancel: Cancel | undefined;
+    const answers = await Promise.all(
+      this.#families.map(async (family) => {
+        const { type } = family;
+        const answer = await ask(name, type, { servers, clock, signal: either, onAnswered });
+        if (isUnknownName(type, answer))
+          cancel = clock.schedule(resolutionDelay, () =>
+            enough.abort(dnsError('ETIMEOUT', 'not waited for')),
+          );
+        return { family, type, answer: this.#screen(name, answer) };
+      }),
+    );
+    cancel?.();
+    return answers;
   }
 
   #conclude(
@@ -198,6 +220,21 @@ export class Addresses {
     if (all !== this.#warned) for (const note of this.#notes) this.#warn(new DiscoveryWarning(note));
     this.#warned = all;
   }
+}
+
+/**
+ * Whether a server knows no such name, of whatever type (RFC 8020). That is believed of A questions only: some
+ * servers say so of every AAAA question (RFC 4074 §4.2).
+ */
+function isUnknownName(type: string, answer: Answer<AddressRecord>): boolean {
+  return type === 'A' && answer.kind === 'none' && answer.code === 'ENOTFOUND';
+}
+
+/** The answers, where no such name settles what the other family's question could not find out. */
+function withoutName(answers: readonly FamilyAnswer[]): readonly FamilyAnswer[] {
+  const unknown = answers.find(({ type, answer }) => isUnknownName(type, answer));
+  if (unknown === undefined) return answers;
+  return answers.map((one) => (one.answer.kind === 'failed' ? { ...one, answer: unknown.answer } : one));
 }
 
 /** ms */

@@ -46,6 +46,9 @@ const carHints = { timeout: 1_000, tries: 2 };
 /**
  * Asks one question of the servers, one after another: the next when one fails (c-ares itself takes SERVFAIL and
  * REFUSED for an answer) or stays silent. The first that knows wins. Never rejects. `name` ends in a dot.
+ *
+ * Each question has a socket of its own: A and AAAA sent from one port at once are what loses datagrams in Linux's
+ * connection tracking. https://github.com/kubernetes/kubernetes/issues/56903
  */
 export function ask<T extends RecordType>(
   name: string,
@@ -75,9 +78,8 @@ export function ask<T extends RecordType>(
       cancelPatience?.();
       if (queue.length > 0) cancelPatience = clock.schedule(patience, askNext);
       const resolver = new promises.Resolver(carHints);
-      if (server !== undefined) resolver.setServers([server]);
       resolvers.add(resolver);
-      const answer = await query(resolver, name, type);
+      const answer = await query(resolver, server, name, type);
       resolvers.delete(resolver);
       if (settled) return;
       if (answer.kind !== 'failed') {
@@ -101,10 +103,12 @@ const largeAnswer = 500;
 
 async function query<T extends RecordType>(
   resolver: promises.Resolver,
+  server: string | undefined,
   name: string,
   type: T,
 ): Promise<Answer<Records[T]>> {
   try {
+    if (server !== undefined) resolver.setServers([server]);
     const records = (await lookUp(resolver, name, type)) as Records[T][];
     if (records.length > largeAnswer) await new Promise((resolve) => setImmediate(resolve));
     if (records.length > 0) return { kind: 'records', records };

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Clock } from '../../core/clock.ts';
 import { hostProblem } from '../../core/target.ts';
 import { checkNameserver } from './nameservers.ts';
 import type { SearchRules } from './search.ts';
@@ -59,17 +60,18 @@ export class DnsConfigSource {
     this.#given = given;
   }
 
-  /** The current configuration; `now` in ms of a monotonic clock. */
-  at(now: number): DnsConfig {
-    if (this.#config === undefined || now - this.#read >= rereadAfter) {
-      this.#config = { ...this.#load(), ...this.#given };
-      this.#read = now;
-    }
-    const { servers } = this.#config;
-    const preferred = this.#preferred;
-    if (preferred === undefined || preferred === servers[0] || !servers.includes(preferred))
-      return this.#config;
-    return { ...this.#config, servers: [preferred, ...servers.filter((server) => server !== preferred)] };
+  /**
+   * Does a round of questions with the current configuration. When it fails, the file is read again, since the
+   * nameserver may have moved, and the round is done once more if it says something else now.
+   */
+  async use<T extends { readonly kind: string }>(
+    clock: Clock,
+    round: (config: DnsConfig) => Promise<T>,
+  ): Promise<T> {
+    if (this.#config === undefined || clock.now() - this.#read >= rereadAfter) this.#reread(clock.now());
+    const finding = await round(this.#current());
+    if (finding.kind !== 'failed' || !this.#reread(clock.now())) return finding;
+    return round(this.#current());
   }
 
   /** Asks this server first from now on: it has answered. */
@@ -77,9 +79,21 @@ export class DnsConfigSource {
     this.#preferred = server;
   }
 
-  /** Makes the next question read the file again: the nameserver may have moved. */
-  doubt(): void {
-    this.#config = undefined;
+  /** The configuration, with the preferred server first. */
+  #current(): DnsConfig {
+    const config = this.#config as DnsConfig;
+    const { servers } = config;
+    const preferred = this.#preferred;
+    if (preferred === undefined || !servers.includes(preferred)) return config;
+    return { ...config, servers: [preferred, ...servers.filter((server) => server !== preferred)] };
+  }
+
+  /** Whether the file says something else than before. */
+  #reread(now: number): boolean {
+    const before = this.#config;
+    this.#config = { ...this.#load(), ...this.#given };
+    this.#read = now;
+    return JSON.stringify(before) !== JSON.stringify(this.#config);
   }
 
   #load(): DnsConfig {

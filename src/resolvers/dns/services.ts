@@ -7,6 +7,7 @@ import { withDeadline } from './deadline.ts';
 import { type Asked, nobodyKnows, nothingThere } from './describe.ts';
 import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
+import type { DnsConfig } from './resolv-conf.ts';
 import { searchNames } from './search.ts';
 import { isOneService, srvEndpoints, usableRecords } from './srv.ts';
 import { Targets } from './targets.ts';
@@ -44,12 +45,14 @@ export class Services {
   /** One round of questions; never rejects. With `fresh`, targets are looked up whether or not they have expired. */
   find(closing: AbortSignal, fresh: boolean): Promise<Finding<Endpoint>> {
     if (fresh) this.#targets.expire();
-    return withDeadline(this.#settings, closing, (signal) => this.#round(signal));
+    const { config, clock } = this.#settings;
+    return withDeadline(this.#settings, closing, (signal) =>
+      config.use(clock, (rules) => this.#round(rules, signal)),
+    );
   }
 
-  async #round(signal: AbortSignal): Promise<Finding<Endpoint>> {
+  async #round(rules: DnsConfig, signal: AbortSignal): Promise<Finding<Endpoint>> {
     const { config, clock } = this.#settings;
-    const rules = config.at(clock.now());
     const { servers } = rules;
     const onAnswered = (server: string): void => config.prefer(server);
     const hosts = this.#pinned === undefined ? searchNames(this.#host, rules) : [this.#pinned];
@@ -103,10 +106,8 @@ export class Services {
     signal: AbortSignal,
   ): Promise<Finding<Endpoint>> {
     const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
-    if (answers.some(({ kind }) => kind === 'failed')) {
-      this.#settings.config.doubt();
+    if (answers.some(({ kind }) => kind === 'failed'))
       return { kind: 'failed', error: nobodyKnows(this.#name(), asked, servers) };
-    }
     const exists =
       this.#pinned !== undefined ||
       answers.some((answer) => answer.kind === 'none' && answer.code === 'ENODATA');
