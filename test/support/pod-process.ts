@@ -19,6 +19,14 @@ export interface PodProgramOptions {
   readonly backlog?: number;
 }
 
+/** What an HTTP pod can be told while it runs. */
+export interface PodBehaviour {
+  /** ms an answer takes. */
+  readonly work?: number;
+  /** Answered to everything, and then nothing is executed. */
+  readonly status?: number;
+}
+
 let started = 0;
 
 /** A pod that is a process, so that it can be stopped and killed like one. */
@@ -41,6 +49,10 @@ export class PodProcess implements AsyncDisposable {
 
   get ended(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  behave(behaviour: PodBehaviour): void {
+    if (this.#child.connected) this.#child.send(behaviour);
   }
 
   signal(signal: NodeJS.Signals): void {

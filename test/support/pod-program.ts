@@ -1,7 +1,7 @@
 import { openSync, writeSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
-import type { PodProgramOptions } from './pod-process.ts';
+import type { PodBehaviour, PodProgramOptions } from './pod-process.ts';
 
 /** The program of a pod in a process of its own: see `PodProcess`. */
 const options = JSON.parse(process.argv[2] ?? '{}') as PodProgramOptions;
@@ -36,11 +36,21 @@ if (options.kind === 'raw') {
     process.send?.((server.address() as { port: number }).port);
   });
 } else {
+  let behaviour: PodBehaviour = { work: options.work ?? 0 };
+  process.on('message', (next: PodBehaviour) => {
+    behaviour = next;
+  });
   const server = createHttpServer((request, response) => {
     request.resume();
     request.once('end', () => {
+      const { work = 0, status } = behaviour;
+      if (status !== undefined) {
+        response.statusCode = status;
+        response.end('not now');
+        return;
+      }
       executed(`${request.method} ${request.url}`);
-      setTimeout(() => response.end('ok'), options.work ?? 0);
+      setTimeout(() => response.end('ok'), work);
     });
   });
   server.listen(0, '127.0.0.1', () => {
