@@ -29,6 +29,11 @@ const latestTrial = 15_000;
 /** A turn is as many calls as there are backends. One that got none for two turns, and 100 more per 1 of excess in `r`, gets the next. */
 const fewTurns = 2;
 const turnsPerExcess = 100;
+/** Readings of the clock that are less than so many ms apart become rarer, down to one in so many calls. */
+const quickly = 0.25;
+const longestStride = 15;
+/** A pick in so many looks at one more backend than it needs. */
+const checkEvery = 8;
 /** ms over which the rate of calls is averaged. */
 const rateMemory = 2_000;
 
@@ -65,8 +70,11 @@ interface AdaptiveView extends View {
   readonly ranking: Ranking;
   /** Where weights differ. */
   readonly turns: Schedule | undefined;
-  /** The member that is looked at next, in turn. */
+  /** The number of the last call of each member, by index. */
+  readonly lastCalls: Float64Array;
+  /** The member that is next looked at for starving, and the one whose calls are next counted anew. */
   next: number;
+  check: number;
 }
 
 type Known = AdaptiveMember<AdaptiveView>;
@@ -82,6 +90,9 @@ class Adaptive implements Balancer {
   #told = false;
   /** The last reading of the clock. */
   #now: number;
+  /** How many calls begin between two readings, and how many still to come. */
+  #stride = 0;
+  #skip = 0;
   #uses = 0;
   #ticking = false;
   #due = 0;
@@ -107,24 +118,29 @@ class Adaptive implements Balancer {
     if (!this.#told) return fewest(backends, tried, this.#random);
     const view = this.#roster.view(backends);
     const { members } = view;
-    // A use that was begun or ended elsewhere is seen within as many picks as there are members.
-    const seen = members[view.next] as Known;
-    view.next = view.next + 1 < members.length ? view.next + 1 : 0;
-    if (seen.backend.inflight !== seen.inflight) this.#recount(seen);
+    const next = view.next;
+    view.next = next + 1 < members.length ? next + 1 : 0;
+    // A use that was begun or ended elsewhere is seen before long.
+    if (next % checkEvery === 0) this.#recheck(view);
     if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
-    if (this.#starves(seen, members.length) && !tried?.has(seen.backend)) return seen.backend;
+    const turns = (this.#begun - (view.lastCalls[next] as number)) / members.length;
+    if (turns > fewTurns && starves(members[next] as Known, turns) && !tried?.has(backends[next] as Backend))
+      return backends[next] as Backend;
     const index = view.ranking.cheapest(backends, tried, this.#random);
-    return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
+    if (index === -1) return backends[(this.#random() * backends.length) | 0] as Backend;
+    this.#roster.expect(members[index] as Known);
+    return backends[index] as Backend;
   }
 
   begin(backend: Backend): Release {
     this.#told = true;
-    const now = (this.#now = this.#clock.now());
+    const now = this.#readClock();
     const member = this.#roster.member(backend);
     if (member.uses === 0) member.relax(now);
     member.uses++;
     member.lastUse = now;
     member.lastCall = ++this.#begun;
+    if (member.view !== undefined) member.view.lastCalls[member.index] = member.lastCall;
     member.count();
     const use = this.#free.pop() ?? new Use(member, this.#end);
     use.member = member;
@@ -138,6 +154,18 @@ class Adaptive implements Balancer {
     this.#rank(member);
     if (!this.#ticking) this.#startTicking();
     return use.release;
+  }
+
+  /** The time, read so often only that it is at most about half a ms old, because reading costs as much as a pick. */
+  #readClock(): number {
+    if (this.#skip > 0) {
+      this.#skip--;
+      return this.#now;
+    }
+    const now = this.#clock.now();
+    this.#stride = now - this.#now < quickly ? Math.min(2 * this.#stride + 1, longestStride) : 0;
+    this.#skip = this.#stride;
+    return (this.#now = now);
   }
 
   #release(use: Use<AdaptiveView>, outcome: Outcome): void {
@@ -181,17 +209,10 @@ class Adaptive implements Balancer {
     return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
   }
 
-  #starves(member: Known, count: number): boolean {
-    const turns = (this.#begun - member.lastCall) / count;
-    return (
-      turns > fewTurns &&
-      turns > fewTurns + (member.relative - 1) * turnsPerExcess &&
-      member.inflight === 0 &&
-      member.suspicion === 0
-    );
-  }
-
-  #recount(member: Known): void {
+  #recheck(view: AdaptiveView): void {
+    const member = view.members[view.check] as Known;
+    view.check = view.check + 1 < view.members.length ? view.check + 1 : 0;
+    if (member.backend.inflight === member.inflight) return;
     member.count();
     this.#rank(member);
   }
@@ -216,6 +237,7 @@ class Adaptive implements Balancer {
 
   #tick(): void {
     const now = (this.#now = this.#clock.now());
+    this.#stride = this.#skip = 0;
     if (now - this.#due > usualDelay) {
       this.#stalled += now - this.#due;
       this.#lastStallBegan = this.#due - tick;
@@ -271,6 +293,16 @@ class Adaptive implements Balancer {
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
     const turns = even ? undefined : new Schedule(backends, weights, () => this.#random());
-    return { stale: false, members, ranking: ranked, turns, next: 0 };
+    const lastCalls = Float64Array.from(members, ({ lastCall }) => lastCall);
+    return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }
+}
+
+/** Whether a backend was passed over for longer than what it is blamed for explains. */
+function starves(member: Known, turns: number): boolean {
+  return (
+    turns > fewTurns + (member.relative - 1) * turnsPerExcess &&
+    member.inflight === 0 &&
+    member.suspicion === 0
+  );
 }

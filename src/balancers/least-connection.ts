@@ -3,7 +3,7 @@ import type { Balancer, PickRequest } from '../core/balancer.ts';
 import { type Random, systemRandom } from '../core/clock.ts';
 import { checkOptions, func } from '../core/options.ts';
 import type { Release } from '../core/outcome.ts';
-import { Levels, topLevel } from './levels.ts';
+import { Counts } from './counts.ts';
 import { type Member, Roster, type View } from './roster.ts';
 
 export interface LeastConnectionOptions {
@@ -12,21 +12,25 @@ export interface LeastConnectionOptions {
 
 /**
  * The backend with the fewest calls in flight from here, a random one among equals; weights are not looked at.
- * Exact and O(1): backends are kept in lists by their number of calls.
+ * Exact and O(1): backends are kept in order of their number of calls.
  */
 export function leastConnection(options: LeastConnectionOptions = {}): Balancer {
   checkOptions('leastConnection', { random: func }, options);
   return new LeastConnection(options.random ?? systemRandom);
 }
 
-/** Up to this many backends, looking at each is as fast as keeping lists. */
+/** A pick in so many looks at one more backend than it needs. */
+const checkEvery = 8;
+/** More calls than this count as this many. */
+const mostCalls = 2 ** 20;
+/** Up to this many backends, looking at each is as fast as keeping them in order. */
 const few = 8;
 
 interface CountedView extends View {
   readonly members: readonly CountedMember[];
-  readonly levels: Levels;
-  /** The member that is looked at next, in turn. */
-  next: number;
+  readonly counts: Counts;
+  /** Picks so far. */
+  picks: number;
 }
 
 interface CountedMember extends Member<CountedView> {
@@ -45,20 +49,22 @@ class LeastConnection implements Balancer {
   pick(backends: Backends, { tried }: PickRequest): Backend {
     if (backends.length <= few || !this.#told) return fewest(backends, tried, this.#random);
     const view = this.#roster.view(backends);
-    const { members, levels } = view;
-    // A use that was begun or ended elsewhere is seen within as many picks as there are members.
-    recount(members[view.next] as CountedMember);
-    view.next = view.next + 1 < members.length ? view.next + 1 : 0;
+    const { members, counts } = view;
+    // A use that was begun or ended elsewhere is seen before long.
+    if (view.picks++ % checkEvery === 0)
+      recount(members[((view.picks / checkEvery) % members.length) | 0] as CountedMember);
     if (tried !== undefined && tried.size > 0) {
-      const found = levels.find(this.#random, (item) => !tried.has(backends[item] as Backend));
+      const found = counts.find(this.#random, (item) => !tried.has(backends[item] as Backend));
       return backends[found === -1 ? (this.#random() * backends.length) | 0 : found] as Backend;
     }
     for (;;) {
-      const level = levels.lowest();
-      if (level === topLevel) return fewest(backends, tried, this.#random);
-      const member = members[levels.draw(level, this.#random)] as CountedMember;
-      if (levelOf(member) === level) return member.backend;
-      recount(member);
+      const item = counts.least(this.#random);
+      const backend = backends[item] as Backend;
+      if (backend.inflight === counts.get(item) || !(backend.inflight <= mostCalls)) {
+        this.#roster.expect(members[item] as CountedMember);
+        return backend;
+      }
+      counts.set(item, callsOf(backend));
     }
   }
 
@@ -86,13 +92,12 @@ export function fewest(backends: Backends, tried: ReadonlySet<Backend> | undefin
   return best ?? (backends[(random() * backends.length) | 0] as Backend);
 }
 
-function levelOf({ backend }: CountedMember): number {
-  const { inflight } = backend;
-  return inflight > 0 ? Math.min(inflight, topLevel) : 0;
+function callsOf({ inflight }: Backend): number {
+  return inflight > 0 ? Math.min(Math.floor(inflight), mostCalls) : 0;
 }
 
 function recount(member: CountedMember): void {
-  member.view?.levels.move(member.index, levelOf(member));
+  member.view?.counts.set(member.index, callsOf(member.backend));
 }
 
 function enlist(backend: Backend): CountedMember {
@@ -106,9 +111,9 @@ function enlist(backend: Backend): CountedMember {
 }
 
 function arrange(backends: Backends, members: readonly CountedMember[]): CountedView {
-  const levels = new Levels(backends.length);
-  members.forEach((member, i) => {
-    levels.move(i, levelOf(member));
+  const counts = new Counts(backends.length);
+  backends.forEach((backend, i) => {
+    counts.set(i, callsOf(backend));
   });
-  return { stale: false, members, levels, next: 0 };
+  return { stale: false, members, counts, picks: 0 };
 }

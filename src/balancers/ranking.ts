@@ -43,12 +43,17 @@ class Scan implements Ranking {
   }
 }
 
-/** Costs closer than 1/32 of a doubling count as equal: 1,024 levels then hold any cost from 1/16 to 2²⁸. */
-const levelsPerDoubling = 32;
-const leastDoubling = -4;
+/** The first bits of a double: its exponent, and five bits of its fraction. */
+const bits = new Float64Array(1);
+const words = new Int32Array(bits.buffer);
+const highWord = new Uint8Array(Int16Array.of(1).buffer)[0] === 1 ? 1 : 0;
+const fractionBits = 5;
+/** 1,024 levels of 1/32 of a doubling hold any cost from 1/16 to 2²⁸; costs of one level count as equal. */
+const leastExponent = 1_023 - 4;
 
 function levelOf(cost: number): number {
-  const level = Math.round((Math.log2(cost) - leastDoubling) * levelsPerDoubling);
+  bits[0] = cost;
+  const level = ((words[highWord] as number) >> (20 - fractionBits)) - (leastExponent << fractionBits);
   return level < 0 ? 0 : level > topLevel ? topLevel : level;
 }
 
@@ -63,9 +68,9 @@ class Index implements Ranking {
     this.#levels.move(index, levelOf(cost));
   }
 
-  cheapest(_backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
+  cheapest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
     const levels = this.#levels;
     if (tried === undefined || tried.size === 0) return levels.draw(levels.lowest(), random);
-    return levels.find(random, (index) => !tried.has(_backends[index] as Backend));
+    return levels.find(random, (index) => !tried.has(backends[index] as Backend));
   }
 }

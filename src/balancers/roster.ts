@@ -26,6 +26,8 @@ export class Roster<M extends Member<V>, V extends View> {
   readonly #members = new WeakMap<Backend, M>();
   #backends: Backends | undefined;
   #view: V | undefined;
+  /** The member asked for last, or expected to be asked for next. */
+  #likely: M | undefined;
 
   constructor(enlist: (backend: Backend) => M, arrange: (backends: Backends, members: readonly M[]) => V) {
     this.#enlist = enlist;
@@ -38,7 +40,14 @@ export class Roster<M extends Member<V>, V extends View> {
     return this.#enter(backends);
   }
 
+  /** Saves the next `member` its lookup, if it is for this one. */
+  expect(member: M): void {
+    this.#likely = member;
+  }
+
   member(backend: Backend): M {
+    const likely = this.#likely;
+    if (likely !== undefined && likely.backend === backend) return likely;
     let member = this.#members.get(backend);
     if (member === undefined) this.#members.set(backend, (member = this.#enlist(backend)));
     return member;

@@ -148,8 +148,12 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const sample = Math.min(mostSample, Math.max(leastSample, ratio));
     const elapsed = at - this.#sampled;
     this.#samples++;
-    const weight = Math.min(mostSampleWeight, Math.max(leastSampleWeight, 1 - Math.exp(-elapsed / memory)));
-    this.relative += (sample - this.relative) * Math.max(weight, 1 / (prior + this.#samples));
+    let weight = leastSampleWeight;
+    // Where calls are frequent, the exponential would be below the least anyway.
+    if (elapsed > leastSampleWeight * memory)
+      weight = Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory));
+    this.relative +=
+      (sample - this.relative) * Math.max(weight, leastSampleWeight, 1 / (prior + this.#samples));
     if (at > this.#sampled) this.#sampled = at;
   }
 }
