@@ -211,6 +211,36 @@ describe('a list', () => {
     expect(list.items.map(({ metadata }) => metadata.name)).toEqual(names);
   });
 
+  test.each([
+    [
+      'resourceVersionMatch=Exact',
+      422,
+      'resourceVersionMatch is forbidden unless resourceVersion is provided',
+    ],
+    ['resourceVersionMatch=Latest&resourceVersion=1000', 422, 'Unsupported value: "Latest"'],
+    ['resourceVersionMatch=Exact&resourceVersion=0', 422, 'forbidden for resourceVersion "0"'],
+    ['fieldSelector=nonsense', 400, "invalid selector: 'nonsense'"],
+    ['fieldSelector=spec.nodeName=x', 400, 'field label not supported: spec.nodeName'],
+  ])('is refused when asked with %s', async (query, status, message) => {
+    await using cluster = await FakeCluster.start();
+    const response = await ask(cluster, `${slices}?${query}`);
+    expect(response.status).toBe(status);
+    expect(((await response.json()) as { message: string }).message).toContain(message);
+  });
+
+  test('of an earlier moment shows what was there then', async () => {
+    await using cluster = await FakeCluster.start();
+    const { metadata } = cluster.apply(slice('a', 'web'));
+    cluster.apply(slice('a', 'api'));
+    cluster.apply(slice('b', 'web'));
+    cluster.delete(slice('a', 'web'));
+    const query = `resourceVersion=${metadata.resourceVersion}&resourceVersionMatch=Exact`;
+    const list = (await (await ask(cluster, `${slices}?${query}`)).json()) as { items: unknown[] };
+    expect(list.items).toMatchObject([
+      { metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'web' } } },
+    ]);
+  });
+
   test('of more than 128 KiB is compressed when asked', async () => {
     await using cluster = await FakeCluster.start();
     const endpoints = Array.from({ length: 1000 }, (_, i) => ({
@@ -424,6 +454,27 @@ describe('trouble', () => {
   });
 });
 
+test('clients that ask first learn what there is', async () => {
+  await using cluster = await FakeCluster.start();
+  const json = async (path: string): Promise<unknown> => (await ask(cluster, path)).json();
+  expect(await json('/version')).toMatchObject({ major: '1', minor: '36' });
+  expect(await json('/api')).toMatchObject({ kind: 'APIVersions', versions: ['v1'] });
+  expect(await json('/apis')).toMatchObject({
+    groups: [{ name: 'discovery.k8s.io', preferredVersion: { groupVersion: 'discovery.k8s.io/v1' } }],
+  });
+  const names = async (path: string): Promise<string[]> =>
+    ((await json(path)) as { resources: { name: string }[] }).resources.map(({ name }) => name);
+  expect(await names('/api/v1')).toEqual(['namespaces', 'services', 'endpoints']);
+  expect(await names('/apis/discovery.k8s.io/v1')).toEqual(['endpointslices']);
+  expect((await ask(cluster, '/apis/v1')).status).toBe(404);
+  expect((await ask(cluster, '/readyz')).status).toBe(200);
+});
+
+test('callers without a token may do everything where that is allowed', async () => {
+  await using cluster = await FakeCluster.start({ anonymous: true });
+  expect((await fetch(cluster.url + slices)).status).toBe(200);
+});
+
 test.each(['//', '/%E0%A4%A', '/api/v1/nonsense', '/nonsense'])('the path %s is not found', async (path) => {
   await using cluster = await FakeCluster.start();
   const request = `GET ${path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer ${cluster.token}\r\nConnection: close\r\n\r\n`;
@@ -517,6 +568,52 @@ describe('writing through the API', () => {
     const response = await send(cluster, 'POST', path, body);
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ kind: 'Status', status: 'Failure', code: status });
+  });
+
+  test.each([
+    [[{ op: 'add', path: '/metadata/labels', value: { 'a/b': 'c' } }], { 'a/b': 'c' }],
+    [[{ op: 'add', path: '/metadata/labels/x~1y', value: 'z' }], { 'x/y': 'z', old: 'yes' }],
+    [[{ op: 'remove', path: '/metadata/labels/old' }], {}],
+    [[{ op: 'test', path: '/metadata/labels/old', value: 'yes' }], { old: 'yes' }],
+  ])('applies the JSON patch %j', async (patch, labels) => {
+    await using cluster = await FakeCluster.start();
+    const old = {
+      ...web,
+      kind: 'Service',
+      apiVersion: 'v1',
+      metadata: { name: 'web', labels: { old: 'yes' } },
+    };
+    cluster.apply(old);
+    const response = await send(cluster, 'PATCH', `${services}/web`, patch, 'application/json-patch+json');
+    expect(((await response.json()) as { metadata: { labels: unknown } }).metadata.labels).toEqual(labels);
+  });
+
+  test('applies a JSON patch to a list', async () => {
+    await using cluster = await FakeCluster.start();
+    cluster.apply(slice('a', 'web'));
+    const endpoint = (address: string): object => ({ addresses: [address], conditions: {} });
+    const patch = [
+      { op: 'add', path: '/endpoints/-', value: endpoint('10.0.0.3') },
+      { op: 'add', path: '/endpoints/1', value: endpoint('10.0.0.2') },
+      { op: 'remove', path: '/endpoints/0' },
+      { op: 'replace', path: '/endpoints/1', value: endpoint('10.0.0.4') },
+    ];
+    const response = await send(cluster, 'PATCH', `${slices}/a`, patch, 'application/json-patch+json');
+    const { endpoints } = (await response.json()) as { endpoints: { addresses: string[] }[] };
+    expect(endpoints.map(({ addresses }) => addresses[0])).toEqual(['10.0.0.2', '10.0.0.4']);
+  });
+
+  test.each([
+    { op: 'remove' },
+    [{ op: 'add', path: '/no/such/path', value: 1 }],
+    [{ op: 'test', path: '/metadata/name', value: 'other' }],
+    [{ op: 'increment', path: '/metadata/name' }],
+    [{ op: 'increment', path: '/spec/ports/0' }],
+  ])('refuses the JSON patch %j', async (patch) => {
+    await using cluster = await FakeCluster.start();
+    cluster.apply({ ...web, kind: 'Service', apiVersion: 'v1' });
+    const response = await send(cluster, 'PATCH', `${services}/web`, patch, 'application/json-patch+json');
+    expect(response.status).toBe(400);
   });
 
   test('refuses a body in a form it does not read, and one that is none', async () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
@@ -247,6 +247,17 @@ describe('a service', () => {
     expect((await cluster.service('web')).pods).toHaveLength(1);
   });
 
+  test('says which port is taken when its pods cannot listen', async () => {
+    await using cluster = await FakeCluster.start();
+    const taken = createServer().listen(0, '0.0.0.0');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    await expect(cluster.service('web', { targetPort: port })).rejects.toThrow(
+      new RegExp(`a pod cannot listen on 127\\.[\\d.]+, ports ${port}: choose another targetPort`),
+    );
+    taken.close();
+  });
+
   test('puts its pods in zones and on nodes in turn', async () => {
     await using cluster = await FakeCluster.start();
     const { pods } = await cluster.service('web', {
@@ -363,6 +374,26 @@ describe('the virtual IP', () => {
     expect(await podAt(url)).toBe(second.name);
     await end;
     await eventually(() => get(url).catch(codeOf)).toBe('ECONNRESET');
+  });
+
+  test('listens elsewhere when its own address and port are taken', async () => {
+    await using cluster = await FakeCluster.start();
+    const service = await cluster.service('web');
+    const taken = createServer().listen(service.port, service.clusterIP);
+    await once(taken, 'listening');
+    const { url, address } = await service.virtualIp();
+    expect(address).toBe('127.0.0.1');
+    expect((await get(url)).status).toBe(200);
+    taken.close();
+  });
+
+  test('passes on the death of a pod to the callers connected to it', async () => {
+    await using cluster = await FakeCluster.start();
+    const service = await cluster.service('web', { latency: 60_000 });
+    const answer = get((await service.virtualIp()).url).catch(codeOf);
+    await eventually(() => service.pods[0]?.inflight).toBe(1);
+    service.pods[0]?.kill();
+    expect(await answer).toBe('ECONNRESET');
   });
 
   test('is not to be had of a headless service', async () => {
