@@ -436,6 +436,15 @@ describe('nameservers', () => {
     expect(server.asked).toEqual([]);
   });
 
+  it('are all asked before a short deadline', async () => {
+    server.fail(name, 'drop');
+    const { set } = watch({ servers: [server.address, second.address], deadline: 100 }, `${name}.`);
+    await until(() => server.count('A') > 0 && server.count('AAAA') > 0);
+    await clock.advance(50);
+    expect(await set(1)).toEqual(['10.0.0.2:8080']);
+    await clock.ended(1);
+  });
+
   it('that say a name does not exist are believed', async () => {
     const { error } = watch({ servers: [server.address, second.address] }, `${name}.`);
     await error(1);

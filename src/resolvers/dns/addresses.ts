@@ -104,7 +104,7 @@ export class Addresses {
     servers: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly FamilyAnswer[]> {
-    const { config, clock } = this.#settings;
+    const { config, clock, deadline } = this.#settings;
     const onAnswered = (server: string): void => config.prefer(server);
     const enough = new AbortController();
     const either = AbortSignal.any([signal, enough.signal]);
@@ -112,7 +112,7 @@ export class Addresses {
     const answers = await Promise.all(
       this.#families.map(async (family) => {
         const { type } = family;
-        const answer = await ask(name, type, { servers, clock, signal: either, onAnswered });
+        const answer = await ask(name, type, { servers, clock, deadline, signal: either, onAnswered });
         if (isUnknownName(type, answer))
           cancel = clock.schedule(resolutionDelay, () =>
             enough.abort(dnsError('ETIMEOUT', 'not waited for')),

@@ -28,14 +28,16 @@ export interface AskOptions {
   /** In order of preference; empty: those c-ares finds by itself. */
   readonly servers: readonly string[];
   readonly clock: Clock;
+  /** ms that the round of questions has; each server is asked before it ends. */
+  readonly deadline: number;
   /** Ends the question: a deadline's reason becomes the answer's error. */
   readonly signal: AbortSignal;
   /** Told of the server whose answer was taken. */
   onAnswered?(server: string): void;
 }
 
-/** ms of silence after which the next server is asked as well, while the first may still answer. */
-const patience = 400;
+/** ms of silence after which the next server is asked as well, while the first may still answer; less if time is short. */
+const mostPatience = 400;
 
 /**
  * Hints to c-ares only, since its options are no deadlines: a lost datagram is sent again about once within the
@@ -53,11 +55,12 @@ const carHints = { timeout: 1_000, tries: 2 };
 export function ask<T extends RecordType>(
   name: string,
   type: T,
-  { servers, clock, signal, onAnswered }: AskOptions,
+  { servers, clock, deadline, signal, onAnswered }: AskOptions,
 ): Promise<Answer<Records[T]>> {
   return new Promise((resolve) => {
     const resolvers = new Set<promises.Resolver>();
     const queue: (string | undefined)[] = servers.length > 0 ? [...servers] : [undefined];
+    const patience = Math.min(mostPatience, deadline / queue.length);
     let cancelPatience: Cancel | undefined;
     let settled = false;
 

@@ -18,7 +18,7 @@ export function isDiallable(address: string, allowLoopback: boolean): boolean {
   // Canonical spelling: the shortest, in lower case.
   if (address === '::1') return allowLoopback;
   if (address === '::') return false;
-  return !/^(?:fe[89ab]|ff)/.test(address);
+  return !/^(?:fe[89ab][0-9a-f]|ff[0-9a-f]{2}):/.test(address);
 }
 
 /**

@@ -52,14 +52,15 @@ export class Services {
   }
 
   async #round(rules: DnsConfig, signal: AbortSignal): Promise<Finding<Endpoint>> {
-    const { config, clock } = this.#settings;
+    const { config, clock, deadline } = this.#settings;
     const { servers } = rules;
     const onAnswered = (server: string): void => config.prefer(server);
     const hosts = this.#pinned === undefined ? searchNames(this.#host, rules) : [this.#pinned];
     const asked: Asked[] = [];
     for (const host of hosts) {
       const name = `${this.#prefix}.${host}`;
-      const answer: Answer<SrvRecord> = await ask(name, 'SRV', { servers, clock, signal, onAnswered });
+      const options = { servers, clock, deadline, signal, onAnswered };
+      const answer: Answer<SrvRecord> = await ask(name, 'SRV', options);
       asked.push({ name, answers: [{ type: 'SRV', answer }] });
       if (answer.kind === 'records') {
         this.#pinned = host;
