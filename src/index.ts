@@ -8,6 +8,7 @@ export { type PowerOfTwoOptions, powerOfTwo } from './balancers/power-of-two.ts'
 export { type RandomOptions, random } from './balancers/random.ts';
 export { type RoundRobinOptions, roundRobin } from './balancers/round-robin.ts';
 export { type WeightedRoundRobinOptions, weightedRoundRobin } from './balancers/weighted-round-robin.ts';
+export { type ZoneAwareOptions, zoneAware } from './balancers/zone-aware.ts';
 export { type AgentOptions, type AnyDispatcher, ServiceAgent } from './client/agent.ts';
 export type { CallOptions } from './client/call.ts';
 export {
@@ -67,3 +68,4 @@ export {
   type WatchErrorCode,
 } from './resolvers/kubernetes.ts';
 export { type Lookup, type PollingOptions, polling } from './resolvers/polling.ts';
+export { type SubsetOptions, subset } from './resolvers/subset.ts';

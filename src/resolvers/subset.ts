@@ -1,0 +1,43 @@
+import { hostname } from 'node:os';
+import type { Endpoint } from '../core/endpoint.ts';
+import { hash32 } from '../core/hash.ts';
+import { checkOptions, implementing, integer, string } from '../core/options.ts';
+import type { Resolver } from '../core/resolver.ts';
+
+export interface SubsetOptions {
+  /** How many endpoints this client uses; all of them where there are no more. */
+  readonly size: number;
+  /** What tells this client from the others. @default the host's name, which in a pod is the pod's */
+  readonly key?: string;
+}
+
+/**
+ * A part of what another resolver finds, for fleets in which every client cannot hold connections to every endpoint.
+ * Each client chooses by rendezvous hashing of its key with each endpoint's id (Thaler, Ravishankar, 1998; gRPC's
+ * `random_subsetting` does the same): endpoints get clients evenly but for chance, and when an endpoint comes or
+ * goes, only the clients that gain or lose it change one connection. 100 is a good size; see the simulation in
+ * `test/resolvers/subset.test.ts` for what smaller ones cost.
+ */
+export function subset(resolver: Resolver, options: SubsetOptions): Resolver {
+  implementing('a Resolver', 'watch')(resolver, 'resolver of subset');
+  checkOptions('subset', { size: integer(1), key: string }, options);
+  const { size, key = hostname() } = options;
+  if (size === undefined) throw new TypeError('subset: option size is missing');
+  return {
+    watch: (target, listener) =>
+      resolver.watch(target, {
+        onEndpoints: (endpoints, info) => listener.onEndpoints(choose(endpoints, size, key), info),
+        onError: (error) => listener.onError(error),
+      }),
+  };
+}
+
+/** The `size` endpoints of a client, in the order they came. */
+export function choose(endpoints: readonly Endpoint[], size: number, key: string): readonly Endpoint[] {
+  if (endpoints.length <= size) return endpoints;
+  const seed = hash32(key);
+  const scored = endpoints.map((endpoint) => ({ endpoint, score: hash32(endpoint.id, seed) }));
+  scored.sort((a, b) => b.score - a.score || (a.endpoint.id < b.endpoint.id ? -1 : 1));
+  const chosen = new Set(scored.slice(0, size).map(({ endpoint }) => endpoint));
+  return endpoints.filter((endpoint) => chosen.has(endpoint));
+}
