@@ -78,6 +78,8 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   #attemptDue = Number.POSITIVE_INFINITY;
   #hedgeDue = Number.POSITIVE_INFINITY;
   #resolveDue = Number.POSITIVE_INFINITY;
+  /** Our own event loop was blocked when something was due. */
+  #stalled = false;
 
   tried?: ReadonlySet<Backend>;
   readonly hashKey?: string;
@@ -428,14 +430,31 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     deadlines.add(this);
   }
 
-  expire(late: boolean): void {
+  expire(late: number): void {
     const now = this.now();
     if (this.#done || this.#winner !== undefined) return;
+    if (late > 0 && !this.#stalled) {
+      this.#excuse(now, late);
+      return;
+    }
     if (now >= this.#totalDue) this.#exceeded();
     else if (now >= this.#resolveDue) this.fail(this.#service.unresolved());
-    else if (now >= this.#attemptDue) this.#timedOut(late);
+    else if (now >= this.#attemptDue) this.#timedOut();
     else if (now >= this.#hedgeDue) this.#hedge();
     else this.#arm();
+  }
+
+  /**
+   * Our own loop was blocked for `late` ms, and what has come meanwhile has been handled. What had not even been sent
+   * gets that time back, once and at most doubled, and no endpoint is to blame for what becomes of it.
+   */
+  #excuse(now: number, late: number): void {
+    const { total, attempt, resolve } = this.#service.settings;
+    this.#stalled = true;
+    if (this.#totalDue <= now) this.#totalDue = now + Math.min(late, total);
+    if (this.#attemptDue <= now) this.#attemptDue = now + Math.min(late, attempt);
+    if (this.#resolveDue <= now) this.#resolveDue = now + Math.min(late, resolve);
+    this.#arm();
   }
 
   /** The deadline of the whole call. Balancers learn that the backend was slow; its circuit does not count it. */
@@ -459,7 +478,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.fail(error);
   }
 
-  #timedOut(late: boolean): void {
+  #timedOut(): void {
     const attempt = this.#latest;
     this.#attemptDue = Number.POSITIVE_INFINITY;
     if (attempt === undefined || attempt.released) {
@@ -471,7 +490,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
       `no response from ${attempt.backend.label} in ${this.#service.settings.attempt} ms`,
     );
     const { phase, latency } = attempt;
-    attempt.abandon({ kind: 'error', error, sent: phase !== 'unsent', latency }, error, late);
+    attempt.abandon({ kind: 'error', error, sent: phase !== 'unsent', latency }, error, this.#stalled);
     this.#lost(attempt, error);
     this.#arm();
   }

@@ -8,8 +8,8 @@ export interface Due {
   slot: number;
   previous: Due | undefined;
   next: Due | undefined;
-  /** Its time has come; it is in no list any more. `late`: our own event loop was blocked meanwhile. */
-  expire(late: boolean): void;
+  /** Its time has come; it is in no list any more. `late`: ms that our own event loop was blocked; 0 when it was not. */
+  expire(late: number): void;
 }
 
 /** Deadlines are at most this much late. */
@@ -17,7 +17,7 @@ const tick = 8;
 /** One rotation is 8.2 s: most deadlines fire within two. */
 const slotCount = 1024;
 /** A timer later than this means that our own event loop was blocked. */
-const lateness = 50;
+export const lateness = 50;
 
 /**
  * Deadlines of many calls on one timer: a hashed timing wheel (Varghese and Lauck 1987), so that starting and
@@ -91,14 +91,14 @@ export class Deadlines {
   }
 
   #awake(): void {
-    const late = this.#clock.now() - this.#wake > lateness;
+    const late = this.#clock.now() - this.#wake;
     this.#cancel = undefined;
     this.#wake = Number.POSITIVE_INFINITY;
-    if (late) afterTwoTurns(() => this.#run(true));
-    else this.#run(false);
+    if (late > lateness) afterTwoTurns(() => this.#run(late));
+    else this.#run(0);
   }
 
-  #run(late: boolean): void {
+  #run(late: number): void {
     const now = this.#clock.now();
     const until = Math.floor(now / tick);
     const expired: Due[] = [];

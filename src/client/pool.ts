@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
-import { afterTwoTurns, type Clock, type Random } from '../core/clock.ts';
+import type { Clock, Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { buildConnector, errors, Pool } from '../undici/index.ts';
 import { CarefulClient, IdleLimit } from './careful-client.ts';
+import { lateness } from './deadlines.ts';
 import type { PoolOptions, TlsOptions } from './options.ts';
 
 export interface PoolSettings extends PoolOptions {
@@ -18,8 +19,6 @@ export interface PoolSettings extends PoolOptions {
 
 /** undici's margin between the server's keep-alive hint and ours, in ms. */
 const hintMargin = 2_000;
-/** A connect timer later than this means that our own event loop was blocked. */
-const lateness = 50;
 
 /**
  * The transport of production: one undici Pool per endpoint, whose origin is the service and whose connections go to
@@ -102,7 +101,6 @@ function pinned(
       },
     ) as unknown as Socket | undefined;
     if (connectTimeout === Number.POSITIVE_INFINITY) return socket;
-    const due = clock.now() + connectTimeout;
     const expire = (): void => {
       const { address, port } = endpoint;
       socket?.destroy(
@@ -111,16 +109,16 @@ function pinned(
         ),
       );
     };
-    let cancelled = false;
-    const unschedule = clock.schedule(connectTimeout, () => {
-      // After a stall of our own the answer may have been here all along.
-      if (clock.now() - due <= lateness) expire();
-      else afterTwoTurns(() => cancelled || expire());
-    });
-    cancel = () => {
-      cancelled = true;
-      unschedule();
+    const arm = (delay: number, excused: boolean): void => {
+      const due = clock.now() + delay;
+      cancel = clock.schedule(delay, () => {
+        const late = clock.now() - due;
+        // After a stall of our own the handshake gets that time back, once: it takes several turns of the loop.
+        if (late > lateness && !excused) arm(Math.min(late, connectTimeout), true);
+        else expire();
+      });
     };
+    arm(connectTimeout, false);
     return socket;
   };
   return dial as unknown as Connector;
