@@ -46,15 +46,10 @@ export function polling(
       let failures = 0;
       return rounds(
         async (closing) => {
+          let found: Found;
           try {
-            const found = await within(timeout, clock, closing, (signal) => lookup(target, signal));
-            const { endpoints, ttl } = checkLookup(found, target);
-            if (closing.aborted) return 0;
-            if (failures > 0 || known === undefined || !sameEndpoints(known, endpoints)) {
-              listener.onEndpoints((known = endpoints), { source: 'polling', ttl });
-            }
-            failures = 0;
-            return ttl * (0.9 + 0.2 * random());
+            const answer = await within(timeout, clock, closing, (signal) => lookup(target, signal));
+            found = checkLookup(answer, target);
           } catch (cause) {
             if (closing.aborted) return 0;
             failures++;
@@ -64,6 +59,13 @@ export function polling(
               ? backoff(failures, 100, 5_000, random)
               : backoff(failures, 1_000, 30_000, random);
           }
+          if (closing.aborted) return 0;
+          const { endpoints, ttl } = found;
+          const isNews = failures > 0 || known === undefined || !sameEndpoints(known, endpoints);
+          failures = 0;
+          known = endpoints;
+          if (isNews) listener.onEndpoints(endpoints, { source: 'polling', ttl });
+          return ttl * (0.9 + 0.2 * random());
         },
         { clock, random },
       );
@@ -71,7 +73,12 @@ export function polling(
   };
 }
 
-function checkLookup(found: Lookup, target: Target): { endpoints: readonly Endpoint[]; ttl: number } {
+interface Found {
+  readonly endpoints: readonly Endpoint[];
+  readonly ttl: number;
+}
+
+function checkLookup(found: Lookup, target: Target): Found {
   if (typeof found !== 'object' || found === null)
     throw new TypeError(`it returned ${String(found)} where { endpoints, ttl? } is needed`);
   const { endpoints, ttl = 30_000 } = found;
