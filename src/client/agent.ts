@@ -81,6 +81,11 @@ class Agent extends Dispatcher {
     );
   }
 
+  /** The service of this origin, if it has been called before. */
+  known(origin: string): Service | undefined {
+    return this.#services.get(origin);
+  }
+
   /** The service that calls to this URL go to; undefined for hosts that are none. */
   serviceOf(url: URL): Service | undefined | Promise<Service | undefined> {
     const known = this.#services.get(url.origin);

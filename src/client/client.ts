@@ -8,6 +8,8 @@ import { makeService, updateService } from './defaults.ts';
 import { ServiceDispatcher } from './dispatcher.ts';
 import type { ClientEvent, Listener } from './events.ts';
 import { exchange } from './fetch/exchange.ts';
+import { Place } from './fetch/place.ts';
+import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
@@ -69,7 +71,7 @@ export class Client {
     const target = input instanceof Request ? input : new URL(input, service.identity.origin);
     const url = target instanceof URL ? target : new URL(target.url);
     this.#checkOrigin(url);
-    const request = leanRequest(url, target, init, service.random);
+    const request = isPlainUrl(url) ? leanRequest(Place.of(url), target, init, service.random) : undefined;
     if (request === undefined) return platformFetch(globalThis.fetch, this.#dispatcher, target, init);
     return exchange(request, { home: service, elsewhere: this.#dispatcher }, init ?? {});
   }

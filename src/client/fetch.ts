@@ -4,6 +4,8 @@ import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts'
 import type { CallOptions } from './call.ts';
 import type { ClientEvent, Listener } from './events.ts';
 import { exchange } from './fetch/exchange.ts';
+import { Place } from './fetch/place.ts';
+import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
@@ -38,28 +40,40 @@ export function createFetch(options: AgentOptions = {}): Fetch {
 
   const call = (
     service: Service,
-    url: URL,
+    place: Place,
     input: string | URL | Request,
     init: FetchInit | undefined,
   ): Promise<Response> => {
-    const request = leanRequest(url, input, init, random);
+    const request = leanRequest(place, input, init, random);
     if (request === undefined) return platformFetch(platform, agent, input, init);
     return exchange(request, { home: service, elsewhere: agent }, init ?? {});
   };
 
+  const callAny = (
+    service: Service | undefined,
+    url: URL,
+    input: string | URL | Request,
+    init: FetchInit | undefined,
+  ): Promise<Response> => {
+    if (service === undefined) return platform(input, init);
+    if (!isPlainUrl(url)) return platformFetch(platform, agent, input, init);
+    return call(service, Place.of(url), input, init);
+  };
+
   const wrapped = (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
     try {
-      const url = urlOf(input);
-      // Someone who names a dispatcher means it; and what is no URL gets the platform's own error.
-      if (url === undefined || (init as { dispatcher?: unknown } | undefined)?.dispatcher != null) {
+      // Someone who names a dispatcher means it.
+      if ((init as { dispatcher?: unknown } | null | undefined)?.dispatcher != null)
         return platform(input, init);
-      }
-      const service = agent.serviceOf(url);
-      if (service === undefined) return platform(input, init);
-      if (!(service instanceof Promise)) return call(service, url, input, init);
-      return service.then((found) =>
-        found === undefined ? platform(input, init) : call(found, url, input, init),
-      );
+      const place = typeof input === 'string' ? Place.plain(input) : undefined;
+      const service = place && agent.known(place.origin);
+      if (service !== undefined) return call(service, place as Place, input, init);
+      const url = urlOf(input);
+      // What is no URL gets the platform's own error.
+      if (url === undefined) return platform(input, init);
+      const found = agent.serviceOf(url);
+      if (!(found instanceof Promise)) return callAny(found, url, input, init);
+      return found.then((service) => callAny(service, url, input, init));
     } catch (error) {
       return Promise.reject(error);
     }

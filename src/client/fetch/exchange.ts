@@ -7,7 +7,7 @@ import { decodersOf } from './decoding.ts';
 import { type Follower, follow, unfollow } from './following.ts';
 import { redirectedRequest } from './redirect.ts';
 import type { LeanRequest } from './request.ts';
-import { cancelWhenForgotten, serviceResponse } from './response.ts';
+import { cancelWhenForgotten, joined, type ResponseHead, serviceResponse } from './response.ts';
 
 /** Where requests are sent. */
 export interface Sender {
@@ -27,16 +27,11 @@ const highWaterMark = 65_536;
 const discardLimit = 16_384;
 /** Answers that have no body, whatever the server sends. */
 const bodiless: ReadonlySet<number> = new Set([101, 204, 205, 304]);
+const noHeaders: IncomingHttpHeaders = {};
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** Answers of proxies, and of servers that are not responsible: the platform keeps these to itself. */
 const proxyAuthentication = 407;
 const misdirected = 421;
-
-/** What becomes of a call: the exchange that brought its answer. */
-interface Settle {
-  readonly resolve: (answered: Exchange) => void;
-  readonly reject: (reason: unknown) => void;
-}
 
 /** Sends a call over the dispatch path. Follows https://fetch.spec.whatwg.org/#http-fetch as far as it concerns servers. */
 export async function exchange(request: LeanRequest, route: Route, options: CallOptions): Promise<Response> {
@@ -46,7 +41,7 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
     throw signal.reason;
   }
   const answered = await new Promise<Exchange>((resolve, reject) => {
-    new Exchange(request, request.url.origin, route, options, { resolve, reject }).send();
+    new Exchange(request, request.place.origin, route, options, resolve, reject).send();
   });
   // By now everything has been received that came in one piece with the headers.
   return answered.response();
@@ -56,13 +51,14 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
  * One request of a call and its response: the handler of the one and the source of the other's body. A redirect is
  * another exchange.
  */
-class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
+class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, ResponseHead {
   readonly #request: LeanRequest;
   /** Of the call, wherever redirects have led since. */
   readonly #home: string;
   readonly #route: Route;
   readonly #options: CallOptions;
-  readonly #settle: Settle;
+  readonly #resolve: (answered: Exchange) => void;
+  readonly #reject: (reason: unknown) => void;
   #redirects = 0;
   #misdirected = false;
   /** Redirects have led to another origin, on the way at least. */
@@ -73,9 +69,10 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
   #aborted = false;
   #reason: unknown;
   #error: TypeError | undefined;
-  #status = 0;
-  #statusText = '';
-  #headers: IncomingHttpHeaders = {};
+  /** 0 before there is an answer. */
+  status = 0;
+  statusText = '';
+  headers: IncomingHttpHeaders = noHeaders;
   /** What is received is not kept. */
   #discards = false;
   #discarded = 0;
@@ -89,23 +86,31 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
   #encoded: Readable | undefined;
   #decoded: AsyncIterator<Uint8Array> | undefined;
 
-  constructor(request: LeanRequest, home: string, route: Route, options: CallOptions, settle: Settle) {
+  constructor(
+    request: LeanRequest,
+    home: string,
+    route: Route,
+    options: CallOptions,
+    resolve: (answered: Exchange) => void,
+    reject: (reason: unknown) => void,
+  ) {
     this.#request = request;
     this.#home = home;
     this.#route = route;
     this.#options = options;
-    this.#settle = settle;
+    this.#resolve = resolve;
+    this.#reject = reject;
   }
 
   send(): void {
-    const { url, method, headers, body, signal } = this.#request;
-    const { origin } = url;
+    const { place, method, headers, body, signal } = this.#request;
+    const { origin, path } = place;
     const { hashKey, idempotent } = this.#options;
     const options: Mutable<CallDispatchOptions> = {
       origin,
-      path: url.pathname + url.search,
+      path,
       method: method as Dispatcher.HttpMethod,
-      headers: headers.toWire(url, body?.length) as string[],
+      headers: headers.toWire(place, body?.length) as string[],
       body: body === undefined ? null : (body.payload() as Readable),
     };
     if (hashKey !== undefined) options.hashKey = hashKey;
@@ -121,27 +126,37 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
 
   response(): Response {
     if (this.#aborted) throw this.#reason;
-    const { url, method, signal } = this.#request;
-    const head = {
-      url: url.hash === '' ? url.href : url.href.slice(0, -url.hash.length),
-      redirected: this.#redirects > 0,
-      type: this.#tainted ? ('cors' as const) : ('basic' as const),
-      status: this.#status,
-      statusText: this.#statusText,
-      headers: this.#headers,
-    };
-    if (method === 'HEAD' || bodiless.has(this.#status)) {
+    if (this.#request.method === 'HEAD' || bodiless.has(this.status)) {
       this.#discards = true;
       this.#chunks = [];
       if (this.#call?.paused) this.#call.resume();
-      return serviceResponse(null, head);
+      return serviceResponse(null, this);
     }
-    if (this.#ended && signal === undefined && this.#decoded === undefined && this.#error === undefined) {
-      return serviceResponse(wholeBody(this.#take()), head);
-    }
-    const response = serviceResponse(new ReadableStream(this), head);
-    cancelWhenForgotten(response);
+    const response = serviceResponse(new ReadableStream(this), this);
+    if (!this.#ended || this.#decoded !== undefined) cancelWhenForgotten(response);
     return response;
+  }
+
+  // What the response says of itself.
+
+  get url(): string {
+    return this.#request.place.href;
+  }
+
+  get redirected(): boolean {
+    return this.#redirects > 0;
+  }
+
+  get tainting(): 'basic' | 'cors' {
+    return this.#tainted ? 'cors' : 'basic';
+  }
+
+  takeWhole(): readonly Uint8Array[] | undefined {
+    if (!this.#ended || this.#over || this.#decoded !== undefined || this.#expired()) return undefined;
+    this.#finish();
+    const whole = this.#chunks;
+    this.#chunks = [];
+    return whole;
   }
 
   // The source of the body: it is asked when somebody reads.
@@ -157,6 +172,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
 
   pull(): void | Promise<void> {
     if (this.#decoded !== undefined) return this.#pullDecoded(this.#decoded);
+    if (this.#expired()) return;
     if (this.#buffered > 0) this.#enqueue(this.#take());
     else if (this.#ended) this.#close();
     else this.#wanted = true;
@@ -191,14 +207,16 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
     body?.byobRequest?.respond(0);
   }
 
-  /** Everything received and not yet read, in one piece and in memory of its own. */
+  /** What is here as a whole does not follow its signal any more, until somebody reads it. */
+  #expired(): boolean {
+    const { signal } = this.#request;
+    if (signal?.aborted) this.signalled(signal.reason);
+    return this.#aborted;
+  }
+
+  /** Everything received and not yet read, in one piece. */
   #take(): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(this.#buffered);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      bytes.set(chunk, at);
-      at += chunk.byteLength;
-    }
+    const bytes = joined(this.#chunks);
     this.#chunks = [];
     this.#buffered = 0;
     return bytes;
@@ -207,6 +225,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
   // Ends.
 
   #finish(): void {
+    if (this.#over) return;
     this.#over = true;
     const { signal } = this.#request;
     if (signal !== undefined) unfollow(signal, this);
@@ -219,7 +238,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
     this.#aborted = true;
     this.#reason = reason;
     this.#request.body?.cancel(reason);
-    this.#settle.reject(reason);
+    this.#reject(reason);
     // A stream has no way to say that there was no reason.
     this.#body?.error(reason || abortError());
     this.#body = undefined;
@@ -241,7 +260,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
   #fail(cause: unknown): void {
     if (this.#over) return;
     this.#finish();
-    this.#settle.reject(new TypeError('fetch failed', { cause }));
+    this.#reject(new TypeError('fetch failed', { cause }));
   }
 
   /** What it brings is not what the caller gets. A short rest is read, so that the connection can be used again. */
@@ -274,10 +293,10 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
       this.#discards = true;
       return;
     }
-    this.#status = status;
-    this.#statusText = statusText ?? '';
-    this.#headers = headers;
-    this.#settle.resolve(this);
+    this.status = status;
+    this.statusText = statusText ?? '';
+    this.headers = headers;
+    this.#resolve(this);
   }
 
   onResponseData(call: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -298,12 +317,15 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
 
   onResponseEnd(): void {
     this.#ended = true;
+    this.#call = undefined;
+    if (this.#encoded === undefined && this.#request.signal !== undefined)
+      unfollow(this.#request.signal, this);
     if (this.#encoded !== undefined) this.#encoded.push(null);
     else if (this.#wanted || this.#discards) this.#close();
   }
 
   onResponseError(_call: Dispatcher.DispatchController | null, error: Error): void {
-    if (this.#status === 0) this.#fail(error);
+    if (this.status === 0) this.#fail(error);
     else this.#break(error);
     this.#encoded?.destroy(error);
   }
@@ -337,26 +359,15 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower {
 
   #continue(request: LeanRequest, count: number, misdirected: boolean): void {
     this.#leave();
-    const next = new Exchange(request, this.#home, this.#route, this.#options, this.#settle);
+    const next = new Exchange(request, this.#home, this.#route, this.#options, this.#resolve, this.#reject);
     next.#redirects = count;
     next.#misdirected = misdirected;
-    next.#tainted = this.#tainted || request.url.origin !== this.#home;
+    next.#tainted = this.#tainted || request.place.origin !== this.#home;
     next.send();
   }
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** A body that is here as a whole. */
-function wholeBody(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    type: 'bytes',
-    start(body) {
-      if (bytes.byteLength > 0) body.enqueue(bytes);
-      body.close();
-    },
-  });
-}
 
 function abortError(): DOMException {
   return new DOMException('The operation was aborted.', 'AbortError');

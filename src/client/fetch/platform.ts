@@ -10,8 +10,8 @@ const blockedPorts: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-export function isBlockedPort(url: URL): boolean {
-  return blockedPorts.has(url.port);
+export function isBlockedPort(port: string): boolean {
+  return blockedPorts.has(port);
 }
 
 /** Whether a URL is one that the platform sends as it is written: it has its own ways with the others. */
@@ -19,7 +19,7 @@ export function isPlainUrl(url: URL): boolean {
   return (
     url.username === '' &&
     url.password === '' &&
-    !isBlockedPort(url) &&
+    !isBlockedPort(url.port) &&
     (url.search !== '' || !url.href.includes('?'))
   );
 }
@@ -32,12 +32,10 @@ export const acceptEncoding: { readonly http: string; readonly https: string } =
 
 export const decodesZstd: boolean = bundled >= 7;
 
-/** Whether the platform tells this URL the mode of the request: newer ones tell only those that are trustworthy. */
-export function tellsMode(url: URL): boolean {
-  return bundled < 8 || url.protocol === 'https:' || isLoopback(url.hostname);
+/** Whether the platform tells this origin the mode of the request: newer ones tell only those that are trustworthy. */
+export function tellsMode(origin: string): boolean {
+  return bundled < 8 || trustworthy.test(origin);
 }
 
 /** https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy */
-function isLoopback(host: string): boolean {
-  return /^127\.|^\[::1\]$|^(?:.+\.)?localhost\.?$/.test(host);
-}
+const trustworthy = /^(?:https:|http:\/\/(?:127\.|\[::1\](?::|$)|(?:[^/:]+\.)?localhost\.?(?::|$)))/;

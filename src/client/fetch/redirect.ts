@@ -1,3 +1,4 @@
+import { Place } from './place.ts';
 import { isBlockedPort } from './platform.ts';
 import type { LeanRequest } from './request.ts';
 
@@ -28,7 +29,7 @@ export function redirectedRequest(
   count: number,
 ): LeanRequest | undefined {
   if (location === undefined) return undefined;
-  const url = locationUrl(location, request.url);
+  const url = locationUrl(location, request.place.url);
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
     throw new Error('URL scheme must be a HTTP(S) scheme');
   if (count > maxRedirects) throw new Error('redirect count exceeded');
@@ -45,9 +46,9 @@ export function redirectedRequest(
     body = undefined;
     for (const name of bodyHeaders) headers.delete(name);
   }
-  if (url.origin !== request.url.origin) for (const name of secrets) headers.delete(name);
-  if (isBlockedPort(url)) throw new Error('bad port');
-  return { ...request, url, method, body };
+  if (url.origin !== request.place.origin) for (const name of secrets) headers.delete(name);
+  if (isBlockedPort(url.port)) throw new Error('bad port');
+  return { ...request, place: Place.of(url), method, body };
 }
 
 /** Some servers write UTF-8 where percent-encoding is due. */

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import type { Place } from './place.ts';
 import { acceptEncoding, tellsMode } from './platform.ts';
 
 const token = /^[!#$%&'*+\-.^_`|~A-Za-z0-9]+$/;
@@ -60,9 +61,9 @@ export class RequestHeaders {
    * Everything that goes out, in the platform's order: what the caller gave, and what the platform adds.
    * `length`: of a body that does not know its own.
    */
-  toWire(url: URL, length: number | undefined): readonly string[] {
-    const https = url.protocol === 'https:';
-    const mode = tellsMode(url);
+  toWire(place: Place, length: number | undefined): readonly string[] {
+    const https = place.secure;
+    const mode = tellsMode(place.origin);
     if (this.#names.length === 0 && length === undefined)
       return common[https ? 'https' : mode ? 'told' : 'http'];
     const wire: string[] = [];

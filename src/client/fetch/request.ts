@@ -1,14 +1,14 @@
 import type { Random } from '../../core/clock.ts';
-import { isPlainUrl } from './platform.ts';
+import type { Place } from './place.ts';
 import { type RequestBody, requestBody } from './request-body.ts';
 import { RequestHeaders } from './request-headers.ts';
 
 /** A call as the dispatch path takes it. */
 export interface LeanRequest {
-  url: URL;
-  method: string;
+  readonly place: Place;
+  readonly method: string;
   readonly headers: RequestHeaders;
-  body: RequestBody | undefined;
+  readonly body: RequestBody | undefined;
   readonly redirect: NonNullable<RequestInit['redirect']>;
   readonly signal: AbortSignal | undefined;
 }
@@ -31,13 +31,22 @@ type Member = Readonly<Record<string, unknown>>;
  * platform itself: what it refuses, whose errors are its own, and what services are not called with.
  */
 export function leanRequest(
-  url: URL,
+  place: Place,
   input: string | URL | Request,
   init: RequestInit | null | undefined,
   random: Random,
 ): LeanRequest | undefined {
+  if (init == null && !(input instanceof Request)) {
+    return {
+      place,
+      method: 'GET',
+      headers: new RequestHeaders(),
+      body: undefined,
+      redirect: 'follow',
+      signal: undefined,
+    };
+  }
   if (init != null && typeof init !== 'object') return undefined;
-  if (!isPlainUrl(url)) return undefined;
   const given = (init ?? {}) as Member;
   const from = input instanceof Request ? (input as unknown as Member) : undefined;
   // What kind of body a Request was made with, it does not tell.
@@ -61,7 +70,7 @@ export function leanRequest(
     if (body.type !== undefined && headers.get('content-type') === undefined)
       headers.append('content-type', body.type);
   }
-  return { url, method, headers, body, redirect, signal: signal ?? undefined };
+  return { place, method, headers, body, redirect, signal: signal ?? undefined };
 }
 
 /** Whether everything that only the platform can do is as it is by default. */

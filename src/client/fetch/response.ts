@@ -1,15 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isErrored, Readable } from 'node:stream';
+import { freeze } from './frozen-headers.ts';
 
 /** What the platform would know of a response that it has made itself. */
 export interface ResponseHead {
   readonly url: string;
   readonly redirected: boolean;
   /** `cors` once redirects have led to another origin. */
-  readonly type: 'basic' | 'cors';
+  readonly tainting: 'basic' | 'cors';
   readonly status: number;
   readonly statusText: string;
   readonly headers: IncomingHttpHeaders;
+  /** Takes all of the body, once that is here. Nobody may have begun to read it. */
+  takeWhole(): readonly Uint8Array[] | undefined;
 }
 
 type Make = (body: ReadableStream<Uint8Array> | null, head: ResponseHead) => Response;
@@ -31,33 +34,58 @@ const reasonPhrase = /^[\t\x20-\x7e\x80-\xff]*$/;
 const greatestStatus = 599;
 
 function responses(): Make {
-  const plainClone = Response.prototype.clone;
-  const frozen = frozenHeaders();
+  const { prototype } = Response;
+  const own = {
+    clone: prototype.clone,
+    body: getter(prototype, 'body'),
+    headers: getter(prototype, 'headers'),
+  };
 
   class ServiceResponse extends Response {
     readonly #head: ResponseHead;
+    /** The body that `head` can give as a whole, which a clone's is not. */
+    readonly #stream: ReadableStream<Uint8Array> | null;
+    #headersKnown = false;
 
-    constructor(body: ReadableStream<Uint8Array> | null, head: ResponseHead) {
+    constructor(body: ReadableStream<Uint8Array> | null, head: ResponseHead, cloned = false) {
       const { status, statusText } = head;
       const plain = status <= greatestStatus && reasonPhrase.test(statusText);
-      super(body, plain ? { status, statusText } : {});
+      super(body, plain ? { status, statusText } : undefined);
       this.#head = head;
-      const { headers } = this;
-      for (const name in head.headers) {
-        const value = head.headers[name];
-        if (typeof value === 'string') headers.append(name, value);
-        else if (value !== undefined) for (const one of value) headers.append(name, one);
-      }
-      Object.setPrototypeOf(headers, frozen);
+      this.#stream = cloned ? null : body;
       if (!plain) Object.setPrototypeOf(this, odd);
     }
 
     static head(response: ServiceResponse): ResponseHead {
       return response.#head;
     }
+
+    static takeWhole(response: ServiceResponse): readonly Uint8Array[] | undefined {
+      const stream = response.#stream;
+      if (stream === null || stream !== own.body.call(response)) return undefined;
+      if (stream.locked || Readable.isDisturbed(stream as never)) return undefined;
+      const whole = response.#head.takeWhole();
+      // As it is after it was read.
+      if (whole !== undefined) stream.getReader().cancel();
+      return whole;
+    }
+
+    /** Written when they are first asked for: many callers never do. */
+    static headers(response: ServiceResponse): Headers {
+      const headers = own.headers.call(response);
+      if (response.#headersKnown) return headers;
+      response.#headersKnown = true;
+      const { headers: received } = response.#head;
+      for (const name in received) {
+        const value = received[name];
+        if (typeof value === 'string') headers.append(name, value);
+        else if (value !== undefined) for (const one of value) headers.append(name, one);
+      }
+      return freeze(headers);
+    }
   }
 
-  const { head } = ServiceResponse;
+  const { head, headers, takeWhole } = ServiceResponse;
   const get = (read: (response: ServiceResponse) => unknown): PropertyDescriptor => ({
     get(this: ServiceResponse) {
       return read(this);
@@ -65,13 +93,40 @@ function responses(): Make {
     enumerable: true,
     configurable: true,
   });
+  /** Reads a body that is here as a whole in one go, and leaves all others to the platform. */
+  const reader = (
+    name: 'text' | 'json' | 'bytes' | 'arrayBuffer',
+    read: (whole: readonly Uint8Array[]) => unknown,
+  ): PropertyDescriptor => {
+    const native = prototype[name];
+    return method(async function (this: ServiceResponse) {
+      // Someone may have put a method of their own in the place of the platform's.
+      const current = prototype[name];
+      const whole = current === native ? takeWhole(this) : undefined;
+      return whole === undefined ? current.call(this) : read(whole);
+    });
+  };
+  const typed = (name: 'blob' | 'formData'): PropertyDescriptor =>
+    method(function (this: ServiceResponse) {
+      // It goes by the content-type.
+      headers(this);
+      return (prototype[name] as () => Promise<unknown>).call(this);
+    });
+
   Object.defineProperties(ServiceResponse.prototype, {
     constructor: { value: Response, writable: true, configurable: true },
     url: get((response) => head(response).url),
     redirected: get((response) => head(response).redirected),
-    type: get((response) => head(response).type),
-    clone: method(function (this: ServiceResponse): Response {
-      const copy = new ServiceResponse(plainClone.call(this).body, head(this));
+    type: get((response) => head(response).tainting),
+    headers: get(headers),
+    text: reader('text', textOf),
+    json: reader('json', (whole) => JSON.parse(textOf(whole))),
+    bytes: reader('bytes', joined),
+    arrayBuffer: reader('arrayBuffer', (whole) => joined(whole).buffer),
+    blob: typed('blob'),
+    formData: typed('formData'),
+    clone: method(function (this: ServiceResponse) {
+      const copy = new ServiceResponse(own.clone.call(this).body, head(this), true);
       for (const response of [this, copy]) cancelWhenForgotten(response);
       return copy;
     }),
@@ -84,22 +139,31 @@ function responses(): Make {
   return (body, about) => new ServiceResponse(body, about);
 }
 
+function getter<K extends 'body' | 'headers'>(prototype: Response, name: K): (this: Response) => Response[K] {
+  return Object.getOwnPropertyDescriptor(prototype, name)?.get as () => Response[K];
+}
+
 function method(value: (...args: never[]) => unknown): PropertyDescriptor {
   return { value, enumerable: true, writable: true, configurable: true };
 }
 
-/** The prototype of headers that cannot be changed. What is wrong with a name or a value is said first. */
-function frozenHeaders(): Headers {
-  const refusing = (name: 'append' | 'set' | 'delete'): PropertyDescriptor =>
-    method((...args: never[]) => {
-      (Headers.prototype[name] as (...args: never[]) => void).apply(new Headers(), args);
-      throw new TypeError('immutable');
-    });
-  return Object.create(Headers.prototype, {
-    append: refusing('append'),
-    set: refusing('set'),
-    delete: refusing('delete'),
-  });
+const decoder = new TextDecoder();
+
+function textOf(whole: readonly Uint8Array[]): string {
+  return decoder.decode(whole.length === 1 ? whole[0] : joined(whole));
+}
+
+/** In memory of its own. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let length = 0;
+  for (const piece of pieces) length += piece.byteLength;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.byteLength;
+  }
+  return bytes;
 }
 
 let forgotten: FinalizationRegistry<WeakRef<ReadableStream>> | undefined;
@@ -110,13 +174,8 @@ export function cancelWhenForgotten(response: Response): void {
   if (body === null) return;
   forgotten ??= new FinalizationRegistry((reference) => {
     const stream = reference.deref();
-    if (
-      stream === undefined ||
-      stream.locked ||
-      Readable.isDisturbed(stream as never) ||
-      isErrored(stream as never)
-    )
-      return;
+    if (stream === undefined || stream.locked) return;
+    if (Readable.isDisturbed(stream as never) || isErrored(stream as never)) return;
     stream.cancel('Response object has been garbage collected').catch(() => {});
   });
   forgotten.register(response, new WeakRef(body));
