@@ -14,11 +14,12 @@ export interface ZoneAwareOptions {
 const tolerance = 1.5;
 /** Share of the calls that goes elsewhere in any case, to know how fast it is there. */
 const leastSpill = 0.01;
-/** What one answer changes of the share that goes elsewhere: up when own pods are too slow, else down. */
-const stepUp = 0.01;
-const stepDown = 0.005;
-/** Weight of one call in a side's latency and in its usual number of calls in flight. */
-const latencyWeight = 0.02;
+/** How much one answer changes the share that goes elsewhere: this much per e-fold that own pods are too slow. */
+const gain = 0.005;
+const fastest = 4;
+const slowest = -0.5;
+/** Weight of one call in a side's latency, the first ones counting equally, and in its usual number of calls in flight. */
+const latencyWeight = 0.1;
 const inflightWeight = 0.01;
 /** A failure counts as an answer this many times as slow as usual. */
 const failureTimes = 10;
@@ -27,10 +28,10 @@ const failureTimes = 10;
  * Prefers endpoints of the caller's own zone, without topology hints: `zoneAware(adaptive(), { zone })`. `inner`
  * chooses among those of the zone, or among the others, never among both.
  *
- * As much as needed spills over: while own pods answer more than 1.5 times as slowly as those elsewhere, a growing
- * share of the calls goes elsewhere, up to an even spread over all; one that shrinks again afterwards, down to 1 %,
- * which shows how fast the others are. So a zone with few pods is not overloaded by the many clients in it. When own
- * pods stop answering, calls go elsewhere at once. Without a pod in the zone, or outside it, `inner` sees all.
+ * Calls begin evenly spread over all, and draw back into the zone while its pods answer at most 1.5 times as slowly as
+ * those elsewhere; while they are slower, a growing share goes elsewhere again. So a zone with few pods is not
+ * overloaded by the many clients in it. At least 1 % goes elsewhere, which shows how fast the others are. When own pods
+ * stop answering, calls go elsewhere at once. Without a pod in the zone, or outside it, `inner` sees all.
  */
 export function zoneAware(inner: Balancer, options: ZoneAwareOptions): Balancer {
   implementing('a Balancer', 'pick')(inner, 'inner of zoneAware');
@@ -45,6 +46,7 @@ class Side {
   latency: number | undefined = undefined;
   inflight = 0;
   usualInflight = 0;
+  #answers = 0;
 
   began(): void {
     this.inflight++;
@@ -54,13 +56,10 @@ class Side {
   ended(outcome: Outcome): void {
     this.inflight--;
     if (outcome.kind === 'cancelled') return;
-    if (isFailure(outcome)) {
-      if (this.latency !== undefined) this.latency += this.latency * (failureTimes - 1) * latencyWeight;
-    } else if (this.latency === undefined) {
-      this.latency = outcome.latency;
-    } else {
-      this.latency += (outcome.latency - this.latency) * latencyWeight;
-    }
+    this.#answers++;
+    const known = this.latency ?? outcome.latency;
+    const sample = isFailure(outcome) ? known * failureTimes : outcome.latency;
+    this.latency = known + (sample - known) * Math.max(latencyWeight, 1 / this.#answers);
   }
 }
 
@@ -91,7 +90,9 @@ class ZoneAware implements Balancer {
   readonly #far = new Side();
   readonly #free: ZonedUse[] = [];
   readonly #end = (use: ZonedUse, outcome: Outcome): void => this.#release(use, outcome);
-  #spill = leastSpill;
+  /** Share that goes elsewhere; begins evenly spread, because the zone may be small. */
+  #spill = 1;
+  #even = 1;
 
   constructor(inner: Balancer, zone: string, random: Random) {
     this.#inner = inner;
@@ -104,7 +105,8 @@ class ZoneAware implements Balancer {
     if (split === undefined) this.#splits.set(backends, (split = splitOf(backends, this.#zone)));
     if (split === 'whole') return this.#inner.pick(backends, request);
     const { near, far, even } = split;
-    const goFar = this.#nearIsStuck(near.length) || this.#random() < Math.min(this.#spill, even);
+    this.#even = even;
+    const goFar = this.#nearIsStuck(near.length, far.length) || this.#random() < Math.min(this.#spill, even);
     const first = this.#inner.pick(goFar ? far : near, request);
     if (request.tried === undefined || !request.tried.has(first)) return first;
     return this.#inner.pick(goFar ? near : far, request);
@@ -127,18 +129,21 @@ class ZoneAware implements Balancer {
     inner?.(outcome);
   }
 
-  /** Far more calls wait than usually do. */
-  #nearIsStuck(count: number): boolean {
+  /** Far more calls wait than usually do, and than elsewhere. */
+  #nearIsStuck(nearCount: number, farCount: number): boolean {
     const { inflight, usualInflight } = this.#near;
-    return inflight > 3 * usualInflight + count + 2;
+    if (inflight <= 3 * usualInflight + nearCount + 2) return false;
+    return inflight / nearCount > (2 * (this.#far.inflight + 1)) / farCount;
   }
 
   #adjust(): void {
     const near = this.#near.latency;
     const far = this.#far.latency;
     if (near === undefined || far === undefined) return;
-    if (near > tolerance * far) this.#spill = Math.min(1, this.#spill + stepUp);
-    else this.#spill = Math.max(leastSpill, this.#spill - stepDown);
+    if (!(near > 0 && far > 0)) return;
+    const excess = Math.log(near / (tolerance * far));
+    this.#spill = Math.min(this.#spill, this.#even) + gain * Math.min(fastest, Math.max(slowest, excess));
+    this.#spill = Math.min(this.#even, Math.max(leastSpill, this.#spill));
   }
 }
 

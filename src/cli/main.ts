@@ -7,6 +7,7 @@ const commands: Readonly<Record<string, () => Promise<{ readonly command: Comman
   demo: () => import('./demo.ts'),
   rbac: () => import('./rbac.ts'),
   resolve: () => import('./resolve.ts'),
+  simulate: () => import('./simulate.ts'),
 };
 
 const print = (text: string): void => {

@@ -32,7 +32,10 @@ export {
   type Scenario,
   type SimulateOptions,
   type SimulationResult,
+  scenarios,
   simulate,
+  simulationSvg,
+  simulationTable,
 } from './simulate.ts';
 export { transportSuite } from './transport-suite.ts';
 export { backend, endpoint, type FakeBackend } from './values.ts';

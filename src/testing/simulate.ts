@@ -5,7 +5,9 @@ import { type Driver, World } from './simulate/world.ts';
 
 export type { Policy, PolicyContext } from './simulate/client.ts';
 export type { Distribution } from './simulate/distribution.ts';
+export { simulationSvg, simulationTable } from './simulate/report.ts';
 export type { Happening, Scenario } from './simulate/scenario.ts';
+export { scenarios } from './simulate/scenarios.ts';
 
 export interface SimulateOptions extends Scenario {
   /** What is compared, by name. Each client gets a balancer of its own. */
