@@ -75,15 +75,13 @@ export function eventLine(type: string, object: object): string {
 if (parentPort !== null) {
   const port = parentPort;
   const slices = Array.from({ length: sliceCount }, (_, i) => sliceObject(i, 1));
-  const initial = Buffer.from(
-    slices.map((slice) => eventLine('ADDED', slice)).join('') +
-      eventLine('BOOKMARK', {
-        metadata: { resourceVersion: '1', annotations: { 'k8s.io/initial-events-end': 'true' } },
-        addressType: '',
-        endpoints: null,
-        ports: null,
-      }),
-  );
+  const initialEnd = eventLine('BOOKMARK', {
+    metadata: { resourceVersion: '1', annotations: { 'k8s.io/initial-events-end': 'true' } },
+    addressType: '',
+    endpoints: null,
+    ports: null,
+  });
+  const initial = Buffer.from(slices.map((slice) => eventLine('ADDED', slice)).join('') + initialEnd);
   const list = Buffer.from(
     JSON.stringify({
       kind: 'EndpointSliceList',
@@ -109,6 +107,11 @@ if (parentPort !== null) {
     if (lists && !streaming) return refuse(422);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
+    if (!searchParams.get('labelSelector')?.endsWith('=orders')) {
+      if (lists) response.write(initialEnd);
+      else if (!searchParams.has('watch')) response.end('{"metadata":{"resourceVersion":"1"},"items":[]}');
+      return;
+    }
     if (!searchParams.has('watch')) return void response.end(list);
     if (expired && !lists) {
       expired = false;

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DiscoveryWarning } from '../../src/core/errors.ts';
 import { type AutoOptions, auto } from '../../src/resolvers/auto.ts';
 import { FakeClock, FakeCluster, seeded } from '../../src/testing/index.ts';
@@ -8,6 +8,11 @@ import { DnsServer } from './support/dns-server.ts';
 let cluster: FakeCluster;
 let server: DnsServer;
 let heard: Listening | undefined;
+
+// Reading a kubeconfig loads a large package, which may take longer than the API server is waited for.
+beforeAll(async () => {
+  await import('@kubernetes/client-node');
+});
 
 beforeEach(async () => {
   cluster = await FakeCluster.start({ namespace: 'shop' });

@@ -1,5 +1,6 @@
 import { addressOf, type Endpoint } from '../../core/endpoint.ts';
 import type { Slice, SliceEndpoint } from './slice.ts';
+import type { Tally } from './topology.ts';
 
 /** One endpoint of one slice, seen through a port. */
 export interface Entry {
@@ -18,8 +19,8 @@ export interface Part {
   slice: Slice;
   port: number | undefined;
   entries: Entry[];
-  /** Whether its entries have changed since this was last set to false. */
-  stale: boolean;
+  /** What a reader has made of the entries; dropped when they change. */
+  tally: Tally | undefined;
 }
 
 export interface MergeOptions {
@@ -59,32 +60,33 @@ export class Merge {
     for (const { entries } of this.#parts.values()) for (const entry of entries) this.#judge(entry);
   }
 
-  /** Takes over the slice of this name, or that there is none; also to be called when its port may have changed. */
-  update(name: string, slice: Slice | undefined): void {
+  /** Takes over the slice of this name, or that there is none, and returns its part; also to be called when its port may have changed. */
+  update(name: string, slice: Slice | undefined): Part | undefined {
     const { family, portOf } = this.#options;
     const wanted =
       slice !== undefined && slice.family !== 'fqdn' && (family === 'both' || slice.family === family);
     let part = this.#parts.get(name);
     if (!wanted) {
-      if (part === undefined) return;
+      if (part === undefined) return undefined;
       this.#parts.delete(name);
       for (const entry of part.entries) this.#unlink(entry);
-      return;
+      return undefined;
     }
     const port = portOf(slice);
     if (part === undefined) {
-      part = { name, slice, port, entries: [], stale: true };
+      part = { name, slice, port, entries: [], tally: undefined };
       this.#parts.set(name, part);
     } else if (part.slice === slice && part.port === port) {
-      return;
+      return part;
     }
     const comparable = part.port === port && part.slice.family === slice.family;
     const before = comparable ? part.entries : [];
     if (!comparable) for (const entry of part.entries) this.#unlink(entry);
     part.slice = slice;
     part.port = port;
-    part.stale = true;
+    part.tally = undefined;
     part.entries = port === undefined ? [] : this.#readEntries(part, port, before);
+    return part;
   }
 
   #readEntries(part: Part, port: number, before: readonly Entry[]): Entry[] {
@@ -147,7 +149,7 @@ export class Merge {
   }
 
   #weigh(entry: Entry): void {
-    entry.part.stale = true;
+    entry.part.tally = undefined;
     const rivals = this.#rivals(entry);
     this.#judge(entry, rivals);
     for (const rival of rivals) this.#judge(rival);
@@ -157,7 +159,7 @@ export class Merge {
     const out = rivals.some((rival) => this.#beats(rival, entry));
     if (out === entry.out) return;
     entry.out = out;
-    entry.part.stale = true;
+    entry.part.tally = undefined;
   }
 
   /**

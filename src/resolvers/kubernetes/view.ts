@@ -17,7 +17,6 @@ export class View {
   readonly #target: Target;
   readonly #location: Location;
   readonly #merge: Merge;
-  readonly #tallies = new WeakMap<Part, Tally>();
   #service: ServiceState | undefined;
   #rule: PortRule = { by: 'none', ports: [] };
   #local = false;
@@ -51,30 +50,29 @@ export class View {
 
   /** Takes over one slice, or that it is gone; `choose` is to follow. */
   update(name: string, slice: Slice | undefined): void {
-    this.#merge.update(name, slice);
+    const part = this.#merge.update(name, slice);
+    if (part !== undefined) this.#tally(part);
   }
 
   /** Chooses anew. */
   choose(): void {
     const tallies: Tally[] = [];
-    for (const part of this.#merge.parts) {
-      let tally = this.#tallies.get(part);
-      if (tally === undefined || part.stale) {
-        tally = new Tally(part.entries, this.#location);
-        this.#tallies.set(part, tally);
-        part.stale = false;
-      }
-      tallies.push(tally);
-    }
+    for (const part of this.#merge.parts) tallies.push(this.#tally(part));
     const choice = choose(tallies, this.#local, this.#location.hints);
     const lists = tallies.map((tally) => tally[choice]);
-    // Compared list by list, so that the work is that of the slices that have changed.
     const before = this.#lists;
     this.#lists = lists;
-    if (lists.length === before.length && lists.every((list, i) => sameItems(list, before[i] as Endpoint[])))
-      return;
+    // Compared list by list, so that the work is that of the slices that have changed.
+    const comparable = lists.length === before.length;
+    if (comparable && lists.every((list, i) => sameItems(list, before[i] as readonly Endpoint[]))) return;
     const chosen = ([] as Endpoint[]).concat(...lists);
-    if (!sameItems(chosen, this.#chosen)) this.#chosen = chosen;
+    // Slices may come or go without an endpoint that is chosen.
+    if (comparable || !sameItems(chosen, this.#chosen)) this.#chosen = chosen;
+  }
+
+  #tally(part: Part): Tally {
+    part.tally ??= new Tally(part.entries, this.#location);
+    return part.tally;
   }
 
   /** Takes over what is known of the Service: whether the slices have to be taken over anew. */

@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/clock.ts';
 
 /** ms of work per turn of the event loop, for all watches together: well under the 10 ms that callers would notice. */
-const perTurn = 2;
+const perTurn = 1;
 
 let until: number | undefined;
 
