@@ -1,6 +1,7 @@
 import '../check-node.ts';
 
 export { type BalancerContext, balancerSuite } from './balancer-suite.ts';
+export { type DistributionOptions, distributionSuite } from './distribution-suite.ts';
 export { FakeClock } from './fake-clock.ts';
 export type { FakeApi } from './fake-cluster/api-server.ts';
 export type { Cut } from './fake-cluster/event-stream.ts';
