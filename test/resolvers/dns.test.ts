@@ -535,6 +535,23 @@ describe('when the next round comes', () => {
     expect(server.count('A')).toBe(21);
   });
 
+  it('is never later than maxTtl, whatever happens', async () => {
+    server.addresses(name, ['10.0.0.1']);
+    const { set } = watch({ maxTtl: 70 }, `${name}.`);
+    await set(1);
+    for (const reply of ['SERVFAIL', 'NXDOMAIN', 'NXDOMAIN', 'NXDOMAIN', 'SERVFAIL'] as const) {
+      expect(await clock.round()).toBeLessThanOrEqual(84);
+      server.fail(name, reply);
+    }
+    await clock.idle();
+  });
+
+  it('is never sooner than minTtl, which may be above the usual most', async () => {
+    server.addresses(name, ['10.0.0.1'], 1);
+    await watch({ minTtl: 60_000 }, `${name}.`).set(1);
+    expect(await clock.round()).toBeGreaterThanOrEqual(60_000);
+  });
+
   it('is never later for a refresh', async () => {
     server.fail(name, 'SERVFAIL');
     const { error, watch: one } = watch({}, `${name}.`);

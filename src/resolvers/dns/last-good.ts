@@ -40,6 +40,7 @@ export function lastGood<T>(
   report: Report<T>,
   { clock, random, maxStale, same, expired, ...bounds }: LastGoodOptions<T>,
 ): Watch {
+  const retry = Math.min(retryAfter, bounds.maxTtl);
   let known: readonly T[] | undefined;
   let confirmed = 0;
   let failures = 0;
@@ -75,9 +76,9 @@ export function lastGood<T>(
       failures = 0;
       if (known !== undefined && known.length > 0 && !wasDoubted) {
         doubted = true;
-        return confirmAfter;
+        return Math.min(confirmAfter, bounds.maxTtl);
       }
-      const delay = retryAfter * (0.9 + 0.2 * random());
+      const delay = retry * (0.9 + 0.2 * random());
       if (known !== undefined || finding.exists) tell([], delay);
       else complain(finding.error);
       return delay;
@@ -85,13 +86,13 @@ export function lastGood<T>(
 
     failures++;
     complain(finding.error);
-    if (known === undefined) return backoff(failures, 100, retryAfter, random);
+    if (known === undefined) return backoff(failures, Math.min(100, retry), retry, random);
     const left = confirmed + maxStale - clock.now();
     if (known.length > 0 && left <= 0) {
       complain(expired(finding.error));
-      tell([], retryAfter);
+      tell([], retry);
     }
-    const delay = retryAfter * (0.8 + 0.4 * random());
+    const delay = retry * (0.8 + 0.4 * random());
     return known.length > 0 ? Math.min(delay, left) : delay;
   };
 

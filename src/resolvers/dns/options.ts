@@ -29,9 +29,9 @@ export interface DnsOptions {
   readonly ndots?: number;
   /** The file to read the three above from; read again each minute and after failures. @default '/etc/resolv.conf' */
   readonly resolvConf?: string;
-  /** ms between two rounds at least, whatever the TTL. @default 1_000 */
+  /** ms between two rounds at least, whatever the TTL. @default 1_000, or `maxTtl` where that is less */
   readonly minTtl?: number;
-  /** ms between two rounds at most, whatever the TTL. @default 30_000 */
+  /** ms between two rounds at most, whatever the TTL, and while nothing is there. @default 30_000, or `minTtl` where that is more */
   readonly maxTtl?: number;
   /** ms a set outlives the last good answer while DNS fails; `Infinity` for no end. @default 300_000 */
   readonly maxStale?: number;
@@ -88,8 +88,8 @@ export const dnsShape: Shape = {
   search: arrayOf(domain),
   ndots: integer(0, 15),
   resolvConf: string,
-  minTtl: number(100, 86_400_000),
-  maxTtl: number(100, 86_400_000),
+  minTtl: number(1, 86_400_000),
+  maxTtl: number(1, 86_400_000),
   maxStale: number(0, Number.POSITIVE_INFINITY),
   deadline: duration,
   hosts: (value, name) => {
@@ -110,8 +110,8 @@ export function dnsSettings(factory: string, options: DnsOptions, shape: Shape =
     search,
     ndots,
     resolvConf = '/etc/resolv.conf',
-    minTtl = 1_000,
-    maxTtl = 30_000,
+    minTtl = Math.min(1_000, options.maxTtl ?? 1_000),
+    maxTtl = Math.max(30_000, minTtl),
     maxStale = 300_000,
     deadline = 2_000,
     hosts = false,

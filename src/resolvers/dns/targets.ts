@@ -51,8 +51,8 @@ export class Targets {
         const finding = await lookup.addresses.findBefore(signal);
         if (finding.kind === 'failed') errors.push(finding.error);
         else lookup.items = finding.kind === 'found' ? finding.items : [];
-        const ttl = finding.kind === 'found' ? Math.min(Math.max(finding.ttl, minTtl), maxTtl) : retryAfter;
-        lookup.expires = clock.now() + ttl;
+        const ttl = finding.kind === 'found' ? Math.max(finding.ttl, minTtl) : retryAfter;
+        lookup.expires = clock.now() + Math.min(ttl, maxTtl);
       }
     };
     await Promise.all(Array.from({ length: parallel }, worker));
