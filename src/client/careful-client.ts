@@ -12,31 +12,39 @@ type Controller = Dispatcher.DispatchController;
 
 /** ms that a connection may have been idle and still carry what must not run twice. */
 const longestIdle = 1_000;
+/** No server closes connections that have been idle for so few ms. */
+const shortestIdle = 10;
 
 /**
  * How long connections to one endpoint may be idle before a request that must not run twice avoids them: the server
  * may be closing them at this very moment, and then nobody can say whether it saw the request. A server that gives a
- * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. One that does not is given a second, or half of
- * the shortest time after which it was seen to close an idle connection.
+ * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. With one that does not, a connection may have been
+ * idle for as long as another was seen to survive, up to a second; and once the server was seen to close an idle one,
+ * for half of the time which that took.
  */
 export class IdleLimit {
   readonly #clock: Clock;
-  #limit = longestIdle;
+  #survived = shortestIdle;
+  #closed = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   get ms(): number {
-    return this.#limit;
+    return Math.min(longestIdle, this.#survived, this.#closed / 2);
   }
 
   now(): number {
     return this.#clock.now();
   }
 
+  survived(idle: number): void {
+    this.#survived = Math.max(this.#survived, idle);
+  }
+
   closedAfter(idle: number): void {
-    this.#limit = Math.min(this.#limit, idle / 2);
+    this.#closed = Math.min(this.#closed, idle);
   }
 }
 
@@ -64,15 +72,15 @@ class Line {
       });
   }
 
-  get stale(): boolean {
-    const { socket, idleSince, hinted, limit } = this;
-    return (
-      !hinted &&
-      socket !== undefined &&
-      !socket.destroyed &&
-      idleSince !== undefined &&
-      limit.now() - idleSince > limit.ms
-    );
+  /** Begins to be used; true when it has been idle for longer than is safe. */
+  use(): boolean {
+    const { socket, idleSince, limit } = this;
+    this.idleSince = undefined;
+    if (this.hinted || socket === undefined || socket.destroyed || idleSince === undefined) return false;
+    const idle = limit.now() - idleSince;
+    const safe = idle <= limit.ms;
+    limit.survived(idle);
+    return !safe;
   }
 
   #connected(socket: Socket): void {
@@ -154,9 +162,10 @@ export class CarefulClient extends Client {
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const line = this.#line;
-    const safe = options.idempotent ?? isIdempotentMethod(options.method);
-    if (!safe && line.stale && this.stats.size === 0) line.socket?.destroy();
-    line.idleSince = undefined;
+    const stale = line.use();
+    if (stale && !(options.idempotent ?? isIdempotentMethod(options.method)) && this.stats.size === 0) {
+      line.socket?.destroy();
+    }
     if (line.asked) return super.dispatch(options, handler);
     line.asked = true;
     return super.dispatch(options, new HintReader(handler, line));

@@ -29,6 +29,8 @@ export interface Verdict {
   readonly missing: readonly string[];
   /** Calls that were surely not executed by what the caller was told, and were: must be none. */
   readonly wronglyUnsent: readonly string[];
+  /** What some of those that failed were told, and what had been tried. */
+  readonly examples: readonly string[];
   /** ms the slowest call took. */
   readonly slowest: number;
 }
@@ -98,13 +100,20 @@ export class History implements Disposable {
     const twice: string[] = [];
     const missing: string[] = [];
     const wronglyUnsent: string[] = [];
+    const seen = new Set<string>();
+    const examples: string[] = [];
     let ambiguous = 0;
     let slowest = 0;
     for (const entry of this.entries) {
       const times = executed.get(entry.id) ?? 0;
       told[entry.told] = (told[entry.told] ?? 0) + 1;
       slowest = Math.max(slowest, entry.took);
-      if (entry.told !== 'ok') failed[entry.method]++;
+      if (entry.told !== 'ok') {
+        failed[entry.method]++;
+        const kind = `${entry.method} ${entry.told}`;
+        if (entry.method === 'GET' || !seen.has(kind)) examples.push(describe(entry));
+        seen.add(kind);
+      }
       if (entry.told === 'ok' && times === 0) missing.push(entry.id);
       if (entry.method === 'GET') continue;
       if (times > 1) twice.push(entry.id);
@@ -113,6 +122,23 @@ export class History implements Disposable {
       if (unsure) ambiguous++;
       else if (times > 0) wronglyUnsent.push(entry.id);
     }
-    return { calls: this.entries.length, failed, ambiguous, told, twice, missing, wronglyUnsent, slowest };
+    return {
+      calls: this.entries.length,
+      failed,
+      ambiguous,
+      told,
+      twice,
+      missing,
+      wronglyUnsent,
+      examples: examples.slice(0, 20),
+      slowest,
+    };
   }
+}
+
+function describe({ method, told, took, error }: Entry): string {
+  const attempts = error?.attempts?.map(
+    (attempt) => `${attempt.endpoint} ${attempt.phase} ${attempt.class} ${attempt.code} ${attempt.ms} ms`,
+  );
+  return `${method} ${told} after ${Math.round(took)} ms: ${attempts?.join(', then ') ?? 'an answer'}`;
 }

@@ -1,0 +1,235 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { roundRobin } from '../../src/balancers/round-robin.ts';
+import { type Client, createClient } from '../../src/client/client.ts';
+import type { ServiceOptions } from '../../src/client/options.ts';
+import type { Endpoint } from '../../src/core/endpoint.ts';
+import { FakeResolver } from '../../src/testing/fake-resolver.ts';
+import { FaultProxy } from '../support/fault-proxy.ts';
+import { History } from '../support/history.ts';
+import { blackHole, PodProcess, type PodProgramOptions } from '../support/pod-process.ts';
+import { ok, onRequest, RawServer, refusingEndpoint } from '../support/tcp.ts';
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A set of pods in processes of their own, whose executions are logged. */
+class Fleet implements AsyncDisposable {
+  readonly history: History = new History();
+  readonly pods: PodProcess[] = [];
+
+  static async start(count: number, options: Partial<PodProgramOptions> = {}): Promise<Fleet> {
+    const fleet = new Fleet();
+    const start = (): Promise<PodProcess> =>
+      PodProcess.start({ kind: 'http', work: 2, log: fleet.history.log, ...options });
+    fleet.pods.push(...(await Promise.all(Array.from({ length: count }, start))));
+    return fleet;
+  }
+
+  get endpoints(): Endpoint[] {
+    return this.pods.map(({ endpoint }) => endpoint);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.pods.map((pod) => pod[Symbol.asyncDispose]()));
+    this.history[Symbol.dispose]();
+  }
+}
+
+function clientOf(endpoints: readonly Endpoint[], options: ServiceOptions = {}): Client {
+  return createClient('http://orders.shop', {
+    resolver: new FakeResolver(endpoints),
+    timeout: { total: 2_000, attempt: 500 },
+    ...options,
+  });
+}
+
+/** So many calls from 20 callers, half of them POSTs. */
+async function load(client: Client, history: History, calls: number, gap = 0): Promise<void> {
+  const lane = async (i: number): Promise<void> => {
+    for (let n = 0; n < calls / 20; n++) {
+      await history.call(client, i % 2 === 0 ? 'GET' : 'POST');
+      if (gap > 0) await pause(gap);
+    }
+  };
+  await Promise.all(Array.from({ length: 20 }, (_, i) => lane(i)));
+}
+
+describe('one of five pods', () => {
+  it('that refuses connections costs no call, and no call a noticeable time', async () => {
+    await using fleet = await Fleet.start(4);
+    await using client = clientOf([...fleet.endpoints, await refusingEndpoint()], { balancer: roundRobin() });
+    await load(client, fleet.history, 1_000);
+    const { failed, slowest } = fleet.history.check();
+    expect(failed).toEqual({ GET: 0, POST: 0 });
+    expect(slowest).toBeLessThan(500);
+    expect(client.snapshot().endpoints.filter(({ state }) => state === 'ejected')).toHaveLength(1);
+  });
+
+  it('that answers no SYN costs no call, each at most the connect timeout', { timeout: 20_000 }, async () => {
+    await using fleet = await Fleet.start(4);
+    await using hole = await blackHole();
+    await using client = clientOf([...fleet.endpoints, hole.endpoint], {
+      timeout: { total: 5_000, connect: 300, attempt: 1_000 },
+      balancer: roundRobin(),
+    });
+    await load(client, fleet.history, 1_000);
+    const { failed, slowest } = fleet.history.check();
+    expect(failed).toEqual({ GET: 0, POST: 0 });
+    expect(slowest).toBeLessThan(1_500);
+    expect(client.snapshot().endpoints.filter(({ state }) => state === 'ejected')).toHaveLength(1);
+  });
+
+  it('that is stopped fails no GET, is left alone, and comes back', { timeout: 30_000 }, async () => {
+    await using fleet = await Fleet.start(5);
+    const [stopped] = fleet.pods as [PodProcess];
+    await using client = clientOf(fleet.endpoints, {
+      timeout: { total: 2_000, attempt: 200 },
+      circuit: { endpoint: { ejection: 500 } },
+      balancer: roundRobin(),
+    });
+    await load(client, fleet.history, 400);
+    stopped.signal('SIGSTOP');
+    await load(client, fleet.history, 2_000);
+    const state = (): unknown =>
+      client.snapshot().endpoints.find(({ endpoint }) => endpoint.id === stopped.endpoint.id)?.state;
+    expect(state()).toBe('ejected');
+    stopped.signal('SIGCONT');
+    for (let i = 0; i < 100 && state() !== 'active'; i++) await load(client, fleet.history, 40, 20);
+    expect(state()).toBe('active');
+    const { failed, ambiguous, twice, missing } = fleet.history.check();
+    expect(failed.GET).toBe(0);
+    expect(failed.POST).toBe(ambiguous);
+    // Those in flight when it stopped, and one trial at a time.
+    expect(failed.POST).toBeLessThan(40);
+    expect([...twice, ...missing]).toEqual([]);
+  });
+
+  it('whose connections die silently fails no GET, and POSTs ambiguously', { timeout: 20_000 }, async () => {
+    await using fleet = await Fleet.start(5);
+    const [first, ...others] = fleet.endpoints as [Endpoint, ...Endpoint[]];
+    await using proxy = await FaultProxy.start(first);
+    await using client = clientOf([proxy.endpoint, ...others], { timeout: { total: 2_000, attempt: 200 } });
+    await load(client, fleet.history, 400);
+    await proxy.inject({ kind: 'half-open' });
+    await load(client, fleet.history, 1_000);
+    const { failed, ambiguous, twice } = fleet.history.check();
+    expect(failed.GET).toBe(0);
+    expect(failed.POST).toBe(ambiguous);
+    expect(failed.POST).toBeLessThan(40);
+    expect(twice).toEqual([]);
+  });
+
+  it('that always answers 503 is ejected, and hardly noticed', async () => {
+    await using fleet = await Fleet.start(5);
+    fleet.pods[0]?.behave({ status: 503 });
+    await using client = clientOf(fleet.endpoints);
+    await load(client, fleet.history, 2_000);
+    const { failed, told } = fleet.history.check();
+    expect(failed.GET).toBe(0);
+    // Five in a row eject it, and a few more were under way.
+    expect(told['503'] ?? 0).toBeLessThan(30);
+  });
+});
+
+describe('the whole service', () => {
+  it('that answers 503 gets at most a fifth more calls, and is found well again at once', {
+    timeout: 30_000,
+  }, async () => {
+    let ill = true;
+    const server = (): Promise<RawServer> =>
+      RawServer.start((socket, self) => {
+        onRequest(socket, self, () => socket.write(ill ? ok.replace('200 OK', '503 Busy') : ok));
+      });
+    await using a = await server();
+    await using b = await server();
+    await using c = await server();
+    await using client = clientOf([a.endpoint, b.endpoint, c.endpoint]);
+    const call = async (): Promise<number> => {
+      const { statusCode, body } = await client.request('/');
+      await body.dump();
+      return statusCode;
+    };
+    const started = performance.now();
+    const lane = async (): Promise<void> => {
+      for (let i = 0; i < 100; i++) expect(await call()).toBe(503);
+    };
+    await Promise.all(Array.from({ length: 20 }, lane));
+    const seconds = (performance.now() - started) / 1_000;
+    const made = a.requests + b.requests + c.requests;
+    // The budget: a fifth, and ten a second over its window of ten.
+    expect(made).toBeLessThanOrEqual(2_000 * 1.2 + 10 * (10 + seconds));
+    expect(made).toBeGreaterThan(2_200);
+    // However ill they all looked, somebody was asked, and so the recovery is seen.
+    ill = false;
+    const answers = await Promise.all(Array.from({ length: 50 }, call));
+    expect(answers.filter((status) => status === 200).length).toBeGreaterThan(40);
+  });
+
+  it('closed connections in the gap between two POSTs of a caller: none fails', {
+    timeout: 60_000,
+  }, async () => {
+    await using fleet = await Fleet.start(2, { kind: 'raw', idle: 100 });
+    await using client = clientOf(fleet.endpoints);
+    let failed = 0;
+    const calls = 4_000;
+    const lanes = 80;
+    const lane = async (): Promise<void> => {
+      for (let i = 0; i < calls / lanes; i++) {
+        const { told } = await fleet.history.call(client, 'POST');
+        if (told !== 'ok') failed++;
+        // What the server waits too, give or take.
+        await pause(97 + 6 * Math.random());
+      }
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
+    console.log(`keep-alive races: ${failed} of ${calls} POSTs failed`);
+    expect(failed).toBe(0);
+    expect(fleet.history.check()).toMatchObject({ twice: [], missing: [] });
+  });
+});
+
+describe('a process', () => {
+  const run = promisify(execFile);
+  const program = fileURLToPath(new URL('../support/short-life.ts', import.meta.url));
+
+  it.each(['closes', 'forgets to close', 'closes while a call hangs', 'has a dead resolver'])(
+    'that %s ends by itself',
+    { timeout: 20_000 },
+    async (how) => {
+      const { stdout, stderr } = await run(process.execPath, ['--no-warnings', program, how], {
+        timeout: 10_000,
+      });
+      const { idleSince, told } = JSON.parse(stdout) as { idleSince: number; told: string };
+      expect(Date.now() - idleSince).toBeLessThan(3_000);
+      expect(stderr).toBe('');
+      expect(told).toBe({ 'has a dead resolver': 'STEERSMAN_ERR_RESOLVE' }[how] ?? 'ok');
+    },
+  );
+
+  it('with no file descriptors left fails calls with an error, and recovers', { timeout: 30_000 }, async ({
+    skip,
+  }) => {
+    const shell = await run('sh', ['-c', 'ulimit -n']).catch(() => undefined);
+    if (shell === undefined) skip('no shell that knows ulimit');
+    await using server = await RawServer.start((socket, self) =>
+      onRequest(socket, self, () => socket.write(ok)),
+    );
+    const { stdout } = await run(
+      'sh',
+      [
+        '-c',
+        `ulimit -n 64 && exec "$0" --no-warnings "$1" starves ${server.port}`,
+        process.execPath,
+        program,
+      ],
+      {
+        timeout: 20_000,
+      },
+    );
+    const report = JSON.parse(stdout) as { codes: Record<string, number>; after: string };
+    expect(report.after).toBe('ok');
+    expect(Object.keys(report.codes).sort().join()).toBe('EMFILE,ok');
+  });
+});
