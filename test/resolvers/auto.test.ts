@@ -123,6 +123,16 @@ describe('auto, given a cluster', () => {
     expect(heard.addresses).toEqual(['10.0.0.7:80']);
   });
 
+  test('asks DNS for one even where the Service may not be read', async () => {
+    cluster.api.rules = [
+      { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
+    ];
+    server.addresses('legacy.shop', ['10.0.0.7']);
+    const heard = listen('http://legacy.shop:80');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.7:80']);
+  });
+
   test('asks DNS for names that are no Services', async () => {
     server.addresses('example.com', ['10.0.0.8']);
     server.addresses('www.example.com', ['10.0.0.9']);

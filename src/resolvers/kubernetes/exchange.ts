@@ -3,6 +3,8 @@ import { WatchError } from './errors.ts';
 
 /** Bytes of an error's body that are read: a Status object has a few hundred. */
 const errorBodyLimit = 16_384;
+/** Bytes of an error's body after which its sender is stopped. */
+const patienceLimit = 1_048_576;
 /** ms a server may ask to wait. */
 const retryAfterLimit = 30_000;
 
@@ -111,7 +113,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#errorBytes += chunk.length;
     if (this.#errorBytes <= errorBodyLimit) this.#errorBody.push(chunk);
-    else this.#refused();
+    if (this.#errorBytes > patienceLimit) this.#controller?.abort(new Error('too long an error'));
   }
 
   onResponseEnd(): void {
@@ -138,7 +140,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     const text = Buffer.concat(this.#errorBody).toString('utf8');
     this.fail(refusal(this.#server, this.#status, text, this.#headers, this.#certificateEnd));
-    this.#controller?.abort(new Error('refused'));
   }
 }
 

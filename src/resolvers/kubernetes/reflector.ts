@@ -20,8 +20,9 @@ const healthyAfter = 30_000;
 /** ms: a shorter watch that told nothing counts as failed, as in client-go. */
 const veryShort = 1_000;
 /**
- * ms of silence after which a watch without PINGs (HTTP/1.1) is renewed: at first, and what this doubles up to
- * while renewing finds that nothing was missed. Bookmarks come about every 60 s, where anything changes at all.
+ * ms of silence after which a watch is renewed: two and a half times the interval of bookmarks, which come wherever
+ * anything in the cluster changes. Without PINGs (HTTP/1.1) it is less at first, and doubles up to that as long as
+ * renewing finds that nothing was missed.
  */
 const silence = [15_000, 150_000] as const;
 
@@ -201,7 +202,12 @@ export class Reflector<T> {
     const session: Session<T> = new Session<T>(
       api,
       clock,
-      { path, initial, lasting: seconds * 1000, silence: this.#silence },
+      {
+        path,
+        initial,
+        lasting: seconds * 1000,
+        silence: () => (api.multiplexed ? silence[1] : this.#silence),
+      },
       {
         read: (object) => this.#listener.read(object),
         onInitial: (items, version) => this.#replace(items, version),
@@ -216,8 +222,7 @@ export class Reflector<T> {
         onEvent: (type, object, version) => this.#apply(session, type, object, version),
         onSettled: () => this.#listener.onSettled(),
         onSilence: () => {
-          // HTTP/2 has its PINGs.
-          if (session !== this.#session || api.multiplexed) return;
+          if (session !== this.#session) return;
           this.#silence = Math.min(silence[1], this.#silence * 2);
           this.#renew('silence');
         },

@@ -43,8 +43,8 @@ export interface SessionOptions {
   readonly initial: boolean;
   /** ms the server was asked to let the watch last. */
   readonly lasting: number;
-  /** ms of silence after which `onSilence` is called, once. */
-  readonly silence: number;
+  /** ms of silence after which `onSilence` is called, once; looked at again whenever the time may have come. */
+  readonly silence: () => number;
 }
 
 /** One watch with its deadlines. */
@@ -109,9 +109,12 @@ export class Session<T> {
     this.#whenSilent(this.#options.silence, () => this.#listener.onSilence());
     if (this.#initial === undefined) this.#becomeLive();
     else {
-      this.#whenSilent(markPatience, () => {
-        if (this.#initial !== undefined) this.#end({ notStreaming: true });
-      });
+      this.#whenSilent(
+        () => markPatience,
+        () => {
+          if (this.#initial !== undefined) this.#end({ notStreaming: true });
+        },
+      );
     }
   }
 
@@ -120,18 +123,18 @@ export class Session<T> {
     this.#listener.onLive();
   }
 
-  /** Calls back once nothing has been heard for `patience` ms. */
-  #whenSilent(patience: number, callback: () => void): void {
+  /** Calls back once nothing has been heard for that many ms. */
+  #whenSilent(patience: () => number, callback: () => void): void {
     const look = (delay: number): void => {
       const cancel = this.#clock.schedule(delay, () => {
         this.#cancels.splice(this.#cancels.indexOf(cancel), 1);
-        const left = this.#stream.heard + patience - this.#clock.now();
+        const left = this.#stream.heard + patience() - this.#clock.now();
         if (left > 0) look(left);
         else callback();
       });
       this.#cancels.push(cancel);
     };
-    look(patience);
+    look(patience());
   }
 
   #onEvent({ type, object }: WatchEvent): void {

@@ -167,7 +167,19 @@ export class TargetWatch implements Watch, Subscriber {
     this.#warn(endpoints, watch);
     this.#told = endpoints;
     this.#failing = false;
-    this.#listener.onEndpoints(endpoints, { source: 'kubernetes', resourceVersion: watch.resourceVersion });
+    const { resourceVersion } = watch;
+    this.#call(() => this.#listener.onEndpoints(endpoints, { source: 'kubernetes', resourceVersion }));
+  }
+
+  /** What a listener throws is its own, and must not end a watch that others share. */
+  #call(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   onError(error: Error): void {
@@ -176,14 +188,17 @@ export class TargetWatch implements Watch, Subscriber {
       this.#failing = true;
       this.#live = false;
     }
-    this.#listener.onError(error);
+    this.#call(() => this.#listener.onError(error));
   }
 
   #warn(endpoints: readonly Endpoint[], { service, slices, key }: ServiceWatch): void {
-    if (service.kind === 'absent' && slices.size === 0 && endpoints !== this.#told)
+    // One with a selector has a slice even when it has no pods.
+    if (slices.size === 0 && service.kind !== 'present' && endpoints !== this.#told)
       this.onError(
         new DiscoveryWarning(
-          `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`,
+          service.kind === 'absent'
+            ? `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`
+            : `there are no endpoint slices of ${key.service} in the namespace ${key.namespace}, and whether there is such a Service may not be read: one of the names may be wrong, or it is not created yet`,
           noSuchService,
         ),
       );

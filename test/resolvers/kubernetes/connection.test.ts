@@ -76,6 +76,29 @@ describe('the connection', () => {
     expect(asked.filter((path) => path.endsWith('/endpointslices'))).toHaveLength(1);
   });
 
+  test('takes a list of 10,000 in its stride, reading no faster than it works', async () => {
+    const all = Array.from({ length: 100 }, (_, i) => ({
+      type: 'ADDED',
+      object: sliceOf(
+        'orders',
+        `orders-${i}`,
+        5,
+        Array.from({ length: 100 }, (_, n) => `10.0.${i}.${n}`),
+      ),
+    }));
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/services')) answer(asking);
+          else asking.head().send(...all, bookmark(5, true));
+        },
+      }),
+    );
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    expect(heard.last).toHaveLength(10_000);
+  });
+
   test('that is told to go away is followed by a new one before its watch ends', async () => {
     const asked: Asking[] = [];
     const api = later(

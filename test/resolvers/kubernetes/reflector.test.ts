@@ -233,20 +233,6 @@ describe('a server that says nothing', () => {
     expect(sets()[1]).toEqual(['10.0.0.2']);
   });
 
-  test('the old watch is kept until the new one answers, and nothing is told twice or taken back', async () => {
-    let renewed: (() => void) | undefined;
-    await watching(({ nth }) => {
-      if (nth === 1) return streaming(5, ['10.0.0.1']);
-      renewed = () => {};
-      return nth === 2 ? stream([modified(6, ['10.0.0.2'])]) : stream([]);
-    });
-    await heard.until(() => heard.sets.length === 1);
-    await pass(16_000, 500);
-    expect(renewed).toBeDefined();
-    await heard.until(() => heard.sets.length === 2);
-    expect(api.connections).toBeLessThanOrEqual(3);
-  });
-
   test('an idle watch is renewed less and less often: at 15 s, then every 150 s at most', async () => {
     await watching(({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1'], [bookmark(6)]) : stream([])));
     await heard.until(() => heard.sets.length === 1);
@@ -262,6 +248,25 @@ describe('a server that says nothing', () => {
     await pass(30_000, 1_000);
     expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
     expect(heard.sets).toHaveLength(1);
+  });
+});
+
+describe('an API server that is gone for hours', () => {
+  test('is asked every half minute at most, its last set is kept, and told again when it is back', async () => {
+    let up = true;
+    await watching(() => (up ? streaming(5, ['10.0.0.1'], [bookmark(6)], 'cut') : { after: 'reset' }));
+    await heard.until(() => heard.sets.length === 1);
+    up = false;
+    await pass(120_000, 500);
+    const before = api.times('endpointslices');
+    await pass(3 * 3_600_000, 10_000);
+    expect(heard.sets.every((set) => set[0]?.address === '10.0.0.1')).toBe(true);
+    const told = heard.sets.length;
+    expect(api.times('endpointslices') - before).toBeLessThan((3 * 3_600) / 10);
+    expect(heard.errors.length).toBeLessThan(10);
+    up = true;
+    await pass(31_000, 500);
+    expect(heard.sets.length).toBeGreaterThan(told);
   });
 });
 

@@ -180,6 +180,14 @@ describe('names that have no endpoints', () => {
     await heard.until(() => heard.last?.length === 1);
   });
 
+  test('the same where it may not be read: a Service with a selector would have a slice', async () => {
+    cluster.api.rules = slicesOnly;
+    const heard = listen('http://ordes');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.last).toEqual([]);
+    expect(heard.errors[0]?.message).toContain('there are no endpoint slices of ordes in the namespace shop');
+  });
+
   test('a Service without pods is an empty set without a word', async () => {
     await cluster.service('orders', { replicas: 0 });
     const heard = listen('http://orders:8080');
@@ -363,4 +371,40 @@ describe('credentials', () => {
     expect(heard.errors).toEqual([]);
     expect(api.asked.every(({ headers }) => headers['authorization'] === 'Bearer the-token')).toBe(true);
   });
+});
+
+test('what a listener throws does not end the watch', async () => {
+  const orders = await cluster.service('orders', { replicas: 1 });
+  const thrown: unknown[] = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', (error) => thrown.push(error));
+  try {
+    const sets: number[] = [];
+    const second = Promise.withResolvers<void>();
+    const watch = kubernetes({ kubeconfig: cluster.kubeconfig }).watch(
+      { protocol: 'http:', host: 'orders', port: 8080 },
+      {
+        onEndpoints(set) {
+          sets.push(set.length);
+          if (sets.length === 2) second.resolve();
+          throw new Error('of the listener');
+        },
+        onError() {},
+      },
+    );
+    open.push(watch);
+    const heard = listen('http://orders:8080');
+    await heard.until(() => heard.last?.length === 1);
+    await orders.scale(2);
+    await second.promise;
+    await heard.until(() => heard.last?.length === 2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(sets).toEqual([1, 2]);
+    expect(thrown).toHaveLength(2);
+    expect(heard.errors).toEqual([]);
+  } finally {
+    process.removeAllListeners('uncaughtException');
+    for (const listener of before) process.on('uncaughtException', listener);
+  }
 });
