@@ -69,12 +69,14 @@ export class DnsConfigSource {
     round: (config: DnsConfig) => Promise<T>,
   ): Promise<T> {
     if (this.#config === undefined || clock.now() - this.#read >= rereadAfter) this.#reread(clock.now());
+    const used = JSON.stringify(this.#config);
     const finding = await round(this.#current());
-    if (finding.kind !== 'failed' || !this.#reread(clock.now())) return finding;
-    return round(this.#current());
+    if (finding.kind !== 'failed') return finding;
+    this.#reread(clock.now());
+    return JSON.stringify(this.#config) === used ? finding : round(this.#current());
   }
 
-  /** Asks this server first from now on: it has answered. */
+  /** Asks this server first until the file is read again: it has answered. */
   prefer(server: string): void {
     this.#preferred = server;
   }
@@ -88,12 +90,10 @@ export class DnsConfigSource {
     return { ...config, servers: [preferred, ...servers.filter((server) => server !== preferred)] };
   }
 
-  /** Whether the file says something else than before. */
-  #reread(now: number): boolean {
-    const before = this.#config;
+  #reread(now: number): void {
     this.#config = { ...this.#load(), ...this.#given };
+    this.#preferred = undefined;
     this.#read = now;
-    return JSON.stringify(before) !== JSON.stringify(this.#config);
   }
 
   #load(): DnsConfig {
