@@ -118,7 +118,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#totalDue = now + settings.total;
     if (this.#service.resolved) {
       this.#arm();
-      this.attempt();
+      this.attempt(now);
     } else {
       this.#resolveDue = now + settings.resolve;
       this.#arm();
@@ -143,16 +143,15 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.attempt();
   }
 
-  attempt(): void {
+  attempt(now: number = this.now()): void {
     const backend = this.#service.pick(this);
     if (backend instanceof Error) this.#failAttempt(this.#lastError ?? backend, undefined);
-    else this.#send(backend);
+    else this.#send(backend, now);
   }
 
-  #send(backend: LiveBackend): void {
+  #send(backend: LiveBackend, now: number = this.now()): void {
     const service = this.#service;
     const { settings } = service;
-    const now = this.now();
     const attempt = new Attempt(this, backend, service, now);
     this.#latest = attempt;
     backend.calls++;
