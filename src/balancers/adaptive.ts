@@ -44,7 +44,7 @@ const rateMemory = 2_000;
  *
  * - `r` is a backend's relative unit latency: its ms per call in flight (counted when the call begins, itself
  *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … 4 and
- *   blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.5. While a backend is idle, `r` goes back to 1, so that one which
+ *   blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.5; within 2 % of 1 it counts as 1. While a backend is idle, `r` goes back to 1, so that one which
  *   has recovered is tried again. A backend with fewer than three samples has r = 1: new ones are neither starved
  *   nor flooded. One that was passed over for some turns gets a call all the same, the sooner the less it is to blame.
  * - `a` is the age of the oldest call without an answer, over what is expected of it, up to 30: a stall shows before
@@ -115,8 +115,8 @@ class Adaptive implements Balancer {
   }
 
   pick(backends: Backends, { tried }: PickRequest): Backend {
-    if (!this.#told) return fewest(backends, tried, this.#random);
     const view = this.#roster.view(backends);
+    if (!this.#told && view.turns === undefined) return fewest(backends, tried, this.#random);
     const { members } = view;
     const next = view.next;
     view.next = next + 1 < members.length ? next + 1 : 0;
@@ -201,7 +201,9 @@ class Adaptive implements Balancer {
   ): Backend {
     for (let turn = tried === undefined ? 0 : 2 * tried.size; turn >= 0; turn--) {
       const index = turns.first();
-      turns.delay((view.members[index] as Known).cost(this.#now, this.#stalled));
+      const member = view.members[index] as Known;
+      member.count();
+      turns.delay(member.cost(this.#now, this.#stalled));
       const backend = backends[index] as Backend;
       if (!tried?.has(backend)) return backend;
     }
@@ -239,8 +241,9 @@ class Adaptive implements Balancer {
     const now = (this.#now = this.#clock.now());
     this.#stride = this.#skip = 0;
     if (now - this.#due > usualDelay) {
-      this.#stalled += now - this.#due;
+      // It may have begun right after the last tick.
       this.#lastStallBegan = this.#due - tick;
+      this.#stalled += now - this.#lastStallBegan;
     }
     this.#sweep();
     this.#ticking = this.#uses > 0;

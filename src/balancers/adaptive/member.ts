@@ -13,10 +13,14 @@ const prior = 4;
 /** What one sample can say: a tenth of, or four times, the usual. Heavy tails are not a pod's fault. */
 const leastSample = 0.1;
 const mostSample = 4;
-/** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess faster, a smaller one slower. */
+/** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess faster … */
 const rest = 4_000;
+/** … and any excess with this time constant besides, in ms. */
+const fade = 25_000;
 /** Before this many samples a backend counts as being like the others. */
 const fewSamples = 3;
+/** A relative latency this near to 1 is taken for 1. */
+const alike = 0.02;
 /** How much an old call without an answer adds to a backend's calls, per expected time that it has waited. */
 const ageWeight = 0.3;
 const mostAge = 30;
@@ -108,7 +112,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const idle = now - this.#restedFrom;
     if (idle <= 0) return;
     this.#restedFrom = now;
-    this.relative = Math.abs(excess) < 0.01 ? 1 : 1 + excess / (1 + (Math.abs(excess) * idle) / rest);
+    const left = (excess * Math.exp(-idle / fade)) / (1 + (Math.abs(excess) * idle) / rest);
+    this.relative = Math.abs(left) < 0.01 ? 1 : 1 + left;
   }
 
   idleFrom(now: number): void {
@@ -124,7 +129,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
       const age = now - oldest.start - (stalled - oldest.stalled);
       if (expected > 0 && age > 0) calls += ageWeight * Math.min(mostAge, age / expected);
     }
-    let factor = this.#samples < fewSamples ? 1 : this.relative;
+    let factor = 1;
+    if (this.#samples >= fewSamples && Math.abs(this.relative - 1) > alike) factor = this.relative;
     if (this.suspicion > 0 && this.fleet?.manySuspects === false)
       factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
