@@ -1,4 +1,5 @@
 import type { Endpoint } from '../../src/core/endpoint.ts';
+import { ResolveError } from '../../src/core/errors.ts';
 import type { ResolverListener, Watch } from '../../src/core/resolver.ts';
 import { parseTarget } from '../../src/core/target.ts';
 import { type KubernetesOptions, kubernetes } from '../../src/resolvers/kubernetes.ts';
@@ -62,10 +63,16 @@ export class Seen implements ResolverListener {
     );
   }
 
+  /** Codes of the errors told, as the watch gave them. */
+  get codes(): unknown[] {
+    return this.errors.map((error) => {
+      const { code } = (error instanceof ResolveError ? error.cause : error) as { code?: unknown };
+      return code;
+    });
+  }
+
   error(code: string): Promise<void> {
-    return this.until(`the error ${code}`, () =>
-      this.errors.some((error) => (error as { code?: unknown }).code === code),
-    );
+    return this.until(`the error ${code}`, () => this.codes.includes(code));
   }
 
   close(): Promise<void> {

@@ -31,6 +31,8 @@ export interface SetInfo {
   /** ms until the source is asked again. */
   readonly ttl?: number;
   readonly resourceVersion?: string;
+  /** Why an empty set is empty, where more is known than that it is. */
+  readonly note?: string;
 }
 
 /** A running watch. */

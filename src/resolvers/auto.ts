@@ -1,4 +1,4 @@
-import { DiscoveryWarning } from '../core/errors.ts';
+import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { parseServiceName, targetName } from '../core/target.ts';
@@ -43,7 +43,8 @@ export function auto(options: AutoOptions = {}): Resolver {
               inner.onEndpoints(endpoints, info);
             },
             onError(error) {
-              reason = error.message;
+              reason = (error instanceof ResolveError && error.cause instanceof Error ? error.cause : error)
+                .message;
               missing = error instanceof DiscoveryWarning && error.code === noSuchService;
               inner.onError(missing && !known ? new Error(error.message, { cause: error }) : error);
             },

@@ -64,7 +64,8 @@ export const kubernetesShape: Shape = {
  * All watches of a cluster share one connection, and all users of a Service one watch, which ends with the last.
  * Needs a role that may list and watch endpointslices; may read the Service where the role allows it.
  *
- * Errors are `WatchError`s; oddities, such as a Service that does not exist, are `DiscoveryWarning`s.
+ * Errors are `WatchError`s; those that waiting will not help, such as a missing rule or a wrong port, are the cause of
+ * a `ResolveError`. Oddities, such as a Service that does not exist, are `DiscoveryWarning`s.
  *
  * @throws {TypeError} for options that are wrong.
  */

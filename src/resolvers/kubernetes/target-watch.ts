@@ -1,11 +1,11 @@
 import type { Cancel, Clock, Random } from '../../core/clock.ts';
 import type { Endpoint } from '../../core/endpoint.ts';
-import { DiscoveryWarning } from '../../core/errors.ts';
+import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
 import type { ResolverListener, Watch } from '../../core/resolver.ts';
 import { parseServiceName, type Target, targetName } from '../../core/target.ts';
 import { ApiServer } from './api-server.ts';
 import { type ConfigOptions, clusterConfig } from './config.ts';
-import { WatchError } from './errors.ts';
+import { WatchError, type WatchErrorCode } from './errors.ts';
 import { clusterNames, ownNamespace } from './namespace.ts';
 import { portsFound } from './ports.ts';
 import { ServiceWatch, type Subscriber } from './service-watch.ts';
@@ -19,6 +19,16 @@ export const noSuchService = 'STEERSMAN_WARN_NO_SUCH_SERVICE';
 
 /** ms between looks for a configuration that cannot be used; spread over as much again. */
 const configDelay = 5_000;
+
+/** Somebody has to change something before these go away. */
+const finalCodes: ReadonlySet<WatchErrorCode> = new Set([
+  'STEERSMAN_ERR_KUBECONFIG',
+  'STEERSMAN_ERR_UNAUTHORIZED',
+  'STEERSMAN_ERR_FORBIDDEN',
+  'STEERSMAN_ERR_EXTERNAL_NAME',
+  'STEERSMAN_ERR_PORT',
+  'STEERSMAN_ERR_NOT_A_SERVICE',
+]);
 
 export interface TargetWatchSettings {
   readonly config: ConfigOptions;
@@ -164,11 +174,12 @@ export class TargetWatch implements Watch, Subscriber {
     this.#problem = undefined;
     const { endpoints } = this.#view;
     if (endpoints === this.#told && !(this.#failing && this.#live)) return;
-    this.#warn(endpoints, watch);
+    const note = this.#warn(endpoints, watch);
     this.#told = endpoints;
     this.#failing = false;
     const { resourceVersion } = watch;
-    this.#call(() => this.#listener.onEndpoints(endpoints, { source: 'kubernetes', resourceVersion }));
+    const info = { source: 'kubernetes', resourceVersion, ...(note === undefined ? {} : { note }) };
+    this.#call(() => this.#listener.onEndpoints(endpoints, info));
   }
 
   /** What a listener throws is its own, and must not end a watch that others share. */
@@ -182,8 +193,13 @@ export class TargetWatch implements Watch, Subscriber {
     }
   }
 
-  onError(error: Error): void {
+  onError(reported: Error): void {
     if (this.#closed) return;
+    const error = this.#isFinal(reported)
+      ? new ResolveError(`cannot resolve ${targetName(this.#target)}: ${reported.message}`, this.#target, {
+          cause: reported,
+        })
+      : reported;
     if (!(error instanceof DiscoveryWarning)) {
       this.#failing = true;
       this.#live = false;
@@ -191,17 +207,13 @@ export class TargetWatch implements Watch, Subscriber {
     this.#call(() => this.#listener.onError(error));
   }
 
-  #warn(endpoints: readonly Endpoint[], { service, slices, key }: ServiceWatch): void {
-    // One with a selector has a slice even when it has no pods.
-    if (slices.size === 0 && service.kind !== 'present' && endpoints !== this.#told)
-      this.onError(
-        new DiscoveryWarning(
-          service.kind === 'absent'
-            ? `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`
-            : `there are no endpoint slices of ${key.service} in the namespace ${key.namespace}, and whether there is such a Service may not be read: one of the names may be wrong, or it is not created yet`,
-          noSuchService,
-        ),
-      );
+  /** Whether waiting will not help, so that callers are to be told at once. */
+  #isFinal(error: Error): boolean {
+    return error instanceof WatchError && finalCodes.has(error.code);
+  }
+
+  /** What is odd about the set; returns why it is empty, where that is known. */
+  #warn(endpoints: readonly Endpoint[], { service, slices, key }: ServiceWatch): string | undefined {
     if (
       service.kind === 'present' &&
       service.local &&
@@ -215,6 +227,14 @@ export class TargetWatch implements Watch, Subscriber {
         ),
       );
     }
+    // One with a selector has a slice even when it has no pods.
+    if (slices.size > 0 || service.kind === 'present') return undefined;
+    const note =
+      service.kind === 'absent'
+        ? `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`
+        : `there are no endpoint slices of ${key.service} in the namespace ${key.namespace}, and whether there is such a Service may not be read: one of the names may be wrong, or it is not created yet`;
+    if (endpoints !== this.#told) this.onError(new DiscoveryWarning(note, noSuchService));
+    return note;
   }
 
   /** Why the set cannot be told. */

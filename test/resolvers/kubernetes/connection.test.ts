@@ -203,7 +203,7 @@ describe('TLS', () => {
     );
     const heard = listen(api.kubeconfig(certificateUser('expired-client')));
     await heard.until(() => heard.errors.length === 1);
-    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNAUTHORIZED' });
+    expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNAUTHORIZED');
     expect(heard.errors[0]?.message).toContain('the client certificate expired at 2020-02-01T00:00:00.000Z');
   });
 
@@ -215,7 +215,7 @@ describe('TLS', () => {
     const api = later(await TlsApi.start({ server, onAsk: (asking) => void asked.push(asking) }));
     const heard = listen(api.kubeconfig('token: secret-canary', ca));
     await heard.until(() => heard.errors.length === 1);
-    expect(heard.errors[0]).toMatchObject({ code: 'STEERSMAN_ERR_UNREACHABLE' });
+    expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
     expect(heard.errors[0]?.message).toMatch(message);
     expect(asked).toEqual([]);
   });

@@ -1,6 +1,9 @@
 import type { Endpoint } from '../../../src/core/endpoint.ts';
+import { ResolveError } from '../../../src/core/errors.ts';
 import type { Resolver, ResolverListener, SetInfo, Watch } from '../../../src/core/resolver.ts';
 import { parseTarget } from '../../../src/core/target.ts';
+
+import type { WatchError } from '../../../src/resolvers/kubernetes.ts';
 
 /** Listens to a watch and waits for what it tells. */
 export class Listening implements ResolverListener {
@@ -23,6 +26,13 @@ export class Listening implements ResolverListener {
   onError(error: Error): void {
     this.errors.push(error);
     this.#look();
+  }
+
+  /** Codes of the errors told, as the watch gave them. */
+  get codes(): unknown[] {
+    return this.errors.map((error) =>
+      error instanceof ResolveError ? (error.cause as WatchError).code : (error as WatchError).code,
+    );
   }
 
   get last(): readonly Endpoint[] | undefined {
