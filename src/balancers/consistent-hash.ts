@@ -1,7 +1,7 @@
 import type { Backend, Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import { type Random, systemRandom } from '../core/clock.ts';
-import { hash32 } from '../core/hash.ts';
+import { hash32, mix32 } from '../core/hash.ts';
 import { checkOptions, func, number } from '../core/options.ts';
 import type { Release } from '../core/outcome.ts';
 import { type Ring, ringOf } from './ring.ts';
@@ -37,7 +37,7 @@ export function consistentHash(options: ConsistentHashOptions = {}): Balancer {
 
 function hashOf(key: string): number {
   if (key.length <= longestKey) return hash32(key);
-  return hash32(key.slice(0, longestKey / 2) + key.slice(-longestKey / 2), key.length);
+  return hash32(key.slice(0, longestKey / 2) + key.slice(-longestKey / 2), mix32(key.length));
 }
 
 function ringOfBackends(backends: Backends): Ring {

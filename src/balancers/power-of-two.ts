@@ -23,7 +23,7 @@ export function powerOfTwo(options: PowerOfTwoOptions = {}): Balancer {
   const judge = (backend: Backend): number => {
     try {
       const value = load(backend);
-      return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
+      return typeof value !== 'number' || Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
     } catch {
       // A pick must not fail for a load function's bug; the other backend is taken instead.
       return Number.POSITIVE_INFINITY;

@@ -2,7 +2,7 @@ import { hash32, mix32 } from '../core/hash.ts';
 
 /** Points of an endpoint of weight 1: Ketama's number; the fullest backend gets 1.2–1.4 times the mean. */
 const pointsPerUnit = 160;
-/** Weights up to this count as they are; of larger ones the largest gets 8 to 16 times the points of weight 1. */
+/** Weights up to this count as they are; of others the largest gets 4 to 8 times the points of weight 1. */
 const plainWeight = 16;
 /** A ring has at most this many points, some 20 MB; beyond, everyone gets half, and half again. */
 const mostPoints = 2 ** 21;
@@ -76,18 +76,14 @@ export function ringOf(members: readonly RingMember[]): Ring {
  */
 function pointCounts(members: readonly RingMember[]): Uint32Array {
   let sum = 0;
-  let least = Number.POSITIVE_INFINITY;
   let most = 0;
   for (const { weight } of members) {
     sum += weight;
-    if (weight > 0) least = Math.min(least, weight);
     most = Math.max(most, weight);
   }
   const counts = new Uint32Array(members.length);
   if (most === 0) return counts.fill(pointsPerUnit);
-  let unit = 1;
-  if (least === most) unit = most;
-  else if (most > plainWeight || most < 1) unit = 2 ** (Math.floor(Math.log2(most)) - 3);
+  let unit = most > plainWeight || most < 1 ? 2 ** (Math.floor(Math.log2(most)) - 2) : 1;
   while ((sum / unit) * pointsPerUnit > mostPoints) unit *= 2;
   members.forEach(({ weight }, i) => {
     if (weight > 0) counts[i] = Math.max(1, Math.round((pointsPerUnit * weight) / unit));

@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest';
+import { adaptive } from '../../src/balancers/adaptive.ts';
+import { leastConnection } from '../../src/balancers/least-connection.ts';
+import { zoneAware } from '../../src/balancers/zone-aware.ts';
+import type { Backends } from '../../src/core/backend.ts';
+import { seeded } from '../../src/testing/seeded.ts';
+import { type Policy, type RunResult, type Scenario, simulate } from '../../src/testing/simulate.ts';
+import { backend, endpoint, type FakeBackend } from '../../src/testing/values.ts';
+
+const zones = (a: number, b: number): string[] => [...Array(a).fill('a'), ...Array(b).fill('b')];
+
+/** Runs with and without zones in mind; `near` is the share of the calls that stayed in the zone. */
+function run(scenario: Scenario): { zoned: RunResult; plain: RunResult; near: number } {
+  let near = 0;
+  let all = 0;
+  const counting: Policy = ({ clock, random, zone = '' }) => {
+    const inner = zoneAware(adaptive({ clock, random }), { zone, random });
+    return {
+      pick(backends, request) {
+        const picked = inner.pick(backends, request);
+        all++;
+        if (picked.endpoint.zone === zone) near++;
+        return picked;
+      },
+      begin: (picked) => inner.begin?.(picked) ?? (() => {}),
+    };
+  };
+  const plain: Policy = ({ clock, random }) => adaptive({ clock, random });
+  const { policies } = simulate({
+    requests: 40_000,
+    ...scenario,
+    policies: { zoned: counting, plain },
+    references: false,
+  });
+  return { zoned: policies['zoned'] as RunResult, plain: policies['plain'] as RunResult, near: near / all };
+}
+
+test('calls stay in the zone where it can serve them, and the tail stays as it is', () => {
+  const { zoned, plain, near } = run({ podZones: zones(5, 5), clientZones: zones(5, 5) });
+  expect(near).toBeGreaterThan(0.9);
+  expect(zoned.p99).toBeLessThan(plain.p99 * 1.15);
+});
+
+test('a zone with one pod and half of the clients is not overloaded', () => {
+  const { zoned, plain } = run({ podZones: zones(1, 9), clientZones: zones(5, 5) });
+  expect(zoned.maxOverMean).toBeLessThan(1.4);
+  expect(zoned.p99).toBeLessThan(plain.p99 * 1.5);
+});
+
+test('when the pods of the zone stall, calls go elsewhere', () => {
+  const { zoned } = run({
+    podZones: zones(5, 5),
+    clientZones: zones(5, 5),
+    utilisation: 0.4,
+    happenings: [{ kind: 'stall', at: 40_000, pods: [0, 1, 2, 3, 4], duration: 5_000 }],
+  });
+  const during = zoned.pods.map(({ timeline }) => timeline.slice(41, 44).reduce((a, b) => a + b, 0));
+  const a = during.slice(0, 5).reduce((x, y) => x + y, 0);
+  const b = during.slice(5).reduce((x, y) => x + y, 0);
+  expect(a / (a + b)).toBeLessThan(0.25);
+});
+
+test('without pods in the zone, or with no others, it is as if there were no zones', () => {
+  const balancer = zoneAware(leastConnection({ random: seeded(1) }), { zone: 'c', random: seeded(1) });
+  const backends = [1, 2, 3].map((i) => backend({ ...endpoint(`10.0.0.${i}:80`), zone: 'a' }));
+  const picked = new Set<unknown>();
+  for (let i = 0; i < 50; i++) picked.add(balancer.pick(backends as unknown as Backends, {}));
+  expect(picked.size).toBe(3);
+});
+
+test('when all of the zone have been tried, one elsewhere is picked', () => {
+  const balancer = zoneAware(leastConnection(), { zone: 'a' });
+  const near: FakeBackend = backend({ ...endpoint('10.0.0.1:80'), zone: 'a' });
+  const far: FakeBackend = backend({ ...endpoint('10.0.0.2:80'), zone: 'b' });
+  for (let i = 0; i < 50; i++) expect(balancer.pick([near, far], { tried: new Set([near]) })).toBe(far);
+});
+
+test('bad options are told at once', () => {
+  expect(() => zoneAware({} as never, { zone: 'a' })).toThrow('has no method pick()');
+  expect(() => zoneAware(leastConnection(), {} as never)).toThrow('option zone is missing');
+  expect(() => zoneAware(leastConnection(), { zone: '' })).toThrow('must be a non-empty string');
+});
