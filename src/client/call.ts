@@ -69,6 +69,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   #retries = 0;
   #hops = 0;
   #again: { resolve: () => void; reject: (error: AttemptFailed) => void } | undefined;
+  /** Backends that had an attempt. */
+  #asked: Set<Backend> | undefined;
+  /** Those of them to which no connection could be made. */
+  #unreached: Set<Backend> | undefined;
   /** The last error that an endpoint gave, rather than a reason not to ask one. */
   #lastError: Error | undefined;
   /** What the circuit of the service wants to know. */
@@ -285,6 +289,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#note(attempt, failure, codeOf(error));
     if (failure === 'unsent') this.#service.connectFailed();
     this.#lastError = error;
+    this.#avoid(attempt.backend, failure);
     if (this.#dropRival(attempt)) return;
     this.#failAttempt(error, this.#plan(failure, undefined));
   }
@@ -292,12 +297,13 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   /** Whether the answer is discarded for another attempt. */
   #retryStatus(attempt: Attempt, status: number, headers: IncomingHttpHeaders): boolean {
     const rivalled = this.#rival !== undefined;
+    this.#avoid(attempt.backend, 'ambiguous');
     let delay: number | undefined = 0;
     if (!rivalled) {
       const after = retryAfter(headerValue(headers, 'retry-after'), this.#service.wallClock());
       // A refusal to be retried, as gRPC's pushback: linkerd and others send it with a 503.
       const refused = headerValue(headers, 'x-no-retry') !== undefined;
-      delay = refused ? undefined : this.#plan('ambiguous', after, attempt);
+      delay = refused ? undefined : this.#plan('ambiguous', after);
     }
     if (delay === undefined) return false;
     this.#note(attempt, 'ambiguous', String(status));
@@ -307,17 +313,15 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   }
 
   /** ms until the next attempt, paid for; undefined when there must be none. */
-  #plan(failure: FailureClass, after: number | undefined, attempt = this.#latest): number | undefined {
+  #plan(failure: FailureClass, after: number | undefined): number | undefined {
     const service = this.#service;
     const { settings } = service;
     if (!settings.retry || this.aborted || service.closed || failure === 'committed') return undefined;
     if (this.#body !== undefined && !this.#body.replayable) return undefined;
-    if (attempt !== undefined) this.tried = new Set([...(this.tried ?? []), attempt.backend]);
     const now = this.now();
     if (this.#totalDue - now < leastRemaining) return undefined;
-    const untried = service.size - (this.tried?.size ?? 0);
     if (
-      (failure === 'unsent' && untried > 0 && this.#hops < maxHops) ||
+      (failure === 'unsent' && this.#hops < maxHops && service.leaves(this.#asked ?? new Set())) ||
       (failure === 'refused' && this.#hops === 0)
     ) {
       this.#hops++;
@@ -333,6 +337,18 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#retries++;
     service.retries++;
     return delay;
+  }
+
+  /** Whoever has been tried comes last; when all have been, the last one and those that could not even be reached do. */
+  #avoid(backend: LiveBackend, failure: FailureClass): void {
+    this.#asked ??= new Set();
+    this.#asked.add(backend);
+    if (failure === 'unsent') (this.#unreached ??= new Set()).add(backend);
+    const service = this.#service;
+    const unreached = this.#unreached ?? [];
+    const sets = [this.#asked, [...unreached, backend], unreached, [backend]];
+    const tried = sets.map((set) => new Set<Backend>(set));
+    this.tried = tried.find((set) => service.leaves(set)) ?? new Set(this.#asked);
   }
 
   #failAttempt(error: Error, delay: number | undefined): void {

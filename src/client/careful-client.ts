@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { buildConnector, Client as ClientType, Dispatcher } from 'undici';
-import type { Clock } from '../core/clock.ts';
+import { afterTwoTurns, type Clock } from '../core/clock.ts';
 import { Client } from '../undici/index.ts';
 import { isIdempotentMethod } from './failure.ts';
 
@@ -33,6 +33,11 @@ export class IdleLimit {
 
   get ms(): number {
     return Math.min(longestIdle, this.#survived, this.#closed / 2);
+  }
+
+  /** ms */
+  get survival(): number {
+    return this.#survived;
   }
 
   now(): number {
@@ -79,7 +84,8 @@ class Line {
     if (this.hinted || socket === undefined || socket.destroyed || idleSince === undefined) return false;
     const idle = limit.now() - idleSince;
     const safe = idle <= limit.ms;
-    limit.survived(idle);
+    // A close that is in the kernel already would have to be heard first.
+    if (idle > limit.survival) afterTwoTurns(() => limit.survived(idle));
     return !safe;
   }
 

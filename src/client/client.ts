@@ -162,7 +162,7 @@ export function createClient(name: string | URL, options: ServiceOptions = {}): 
 /** What undici's dispatchers do not take themselves: the platform encodes it. */
 function encodeForm(form: FormData | URLSearchParams, headers: unknown): { body: unknown; headers: unknown } {
   const encoded = new Response(form as never);
-  const entries: [string, string][] = [['content-type', encoded.headers.get('content-type') ?? '']];
+  const flat = ['content-type', encoded.headers.get('content-type') ?? ''];
   const given = new Headers();
   if (Array.isArray(headers) && !Array.isArray(headers[0])) {
     for (let i = 0; i + 1 < headers.length; i += 2) given.append(String(headers[i]), String(headers[i + 1]));
@@ -176,6 +176,6 @@ function encodeForm(form: FormData | URLSearchParams, headers: unknown): { body:
         if (one != null) given.append(name, String(one));
     }
   }
-  for (const [name, value] of given) if (name !== 'content-type') entries.push([name, value]);
-  return { body: form instanceof URLSearchParams ? String(form) : encoded.body, headers: entries };
+  for (const [name, value] of given) if (name !== 'content-type') flat.push(name, value);
+  return { body: form instanceof URLSearchParams ? String(form) : encoded.body, headers: flat };
 }

@@ -302,6 +302,11 @@ export class Service implements Judge {
     return picked instanceof LiveBackend && this.#full(picked) ? this.#pickFree(request) : picked;
   }
 
+  /** Whether there is an eligible backend that is none of these. */
+  leaves(tried: ReadonlySet<unknown>): boolean {
+    return this.#eligible.length > tried.size || this.#eligible.some((backend) => !tried.has(backend));
+  }
+
   begin(backend: LiveBackend): Release | undefined {
     const { balancer } = this.#parts;
     if (balancer.begin === undefined) return undefined;

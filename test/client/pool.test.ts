@@ -160,16 +160,35 @@ describe('connections', () => {
       socket.once('close', () => clearTimeout(timer));
     });
     await using client = clientOf(server.endpoint);
+    const get = async (): Promise<void> => (await client.request('/')).body.dump();
     await post(client);
+    await pause(300);
+    await get();
+    expect(server.connections).toBe(1);
     await pause(600);
+    // Closed by the server after 400 ms of rest, which is now known.
     await post(client);
     expect(server.connections).toBe(2);
-    await pause(20);
+    await pause(100);
     await post(client);
     expect(server.connections).toBe(2);
-    await pause(350);
+    await pause(300);
     await post(client);
     expect(server.connections).toBe(3);
+  });
+
+  it('without a hint carry no POST after a longer rest than any has survived', async () => {
+    await using server = await RawServer.start((socket, self) =>
+      onRequest(socket, self, () => socket.write(ok)),
+    );
+    await using client = clientOf(server.endpoint);
+    await post(client);
+    await pause(200);
+    await post(client);
+    expect(server.connections).toBe(2);
+    await pause(100);
+    await post(client);
+    expect(server.connections).toBe(2);
   });
 
   it('are as many as the option allows, and calls wait for them in order', async () => {

@@ -270,6 +270,26 @@ describe('answers that are retried', () => {
   });
 });
 
+describe('when every endpoint has been tried', () => {
+  it('those that answered come before those that could not be reached', async () => {
+    const script = new Script(2, { retry: { attempts: 4 } });
+    const caller = await play(script, {}, (exchange, n) => {
+      if (exchange.endpoint.id === '10.0.0.1:80') unsent(exchange);
+      else exchange.answer(n < 3 ? 503 : 200);
+    });
+    expect(used(script)).toEqual(['10.0.0.1:80', ...Array(3).fill('10.0.0.2:80')]);
+    expect(caller.status).toBe(200);
+    await script.service.close();
+  });
+
+  it('the last one comes last', async () => {
+    const script = new Script(2, { retry: { attempts: 5 } });
+    await play(script, {}, ambiguous);
+    expect(used(script).map((id) => id[7])).toEqual(['1', '2', '1', '2', '1']);
+    await script.service.close();
+  });
+});
+
 describe('a timeout per attempt', () => {
   it('sends an idempotent call elsewhere, within the total deadline', async () => {
     const script = new Script(3, { timeout: { attempt: 100, total: 1_000 } });
