@@ -36,6 +36,7 @@ export class Connection {
   readonly #listener: ConnectionListener;
   readonly #times: PingTimes;
   #multiplexed = false;
+  #closed = false;
   #cancelCheck: Cancel | undefined;
 
   constructor(credentials: Credentials, listener: ConnectionListener, times: PingTimes = defaultTimes) {
@@ -70,13 +71,18 @@ export class Connection {
   /** Lets running exchanges end. */
   async close(): Promise<void> {
     await this.dispatcher.close();
-    this.#cancelCheck?.();
+    this.#stopChecking();
   }
 
   async destroy(): Promise<void> {
-    this.#cancelCheck?.();
+    this.#stopChecking();
     await this.dispatcher.destroy();
+  }
+
+  #stopChecking(): void {
+    this.#closed = true;
     this.#cancelCheck?.();
+    this.#cancelCheck = undefined;
   }
 
   #connector(tls: Credentials['tls']): ReturnType<typeof buildConnector> {
@@ -102,7 +108,7 @@ export class Connection {
   #client(origin: URL, options: object): Client {
     const client = new Client(origin, options);
     client.on('connect', () => {
-      if (!this.#multiplexed) return;
+      if (!this.#multiplexed || this.#closed) return;
       this.#answered.set(client, systemClock.now());
       this.#cancelCheck ??= systemClock.schedule(this.#times.check, () => this.#check());
     });
@@ -116,6 +122,7 @@ export class Connection {
   #check(): void {
     // After a stall of ours the answers may wait unread: they get their turn first.
     afterTwoTurns(() => {
+      if (this.#closed) return;
       this.#cancelCheck = undefined;
       const now = systemClock.now();
       const { patience, check } = this.#times;

@@ -43,8 +43,11 @@ export function list<T>(
         const { head, items } = await inTurns(parseList(body, read));
         const { metadata } = head as { metadata?: { resourceVersion?: unknown } };
         result = { resourceVersion: String(metadata?.resourceVersion ?? ''), items };
-      } catch {
-        result = new WatchError('the API server sent a list that is not JSON', 'STEERSMAN_ERR_API');
+      } catch (error) {
+        result = new WatchError(
+          `the API server sent a list that is ${error instanceof SyntaxError ? 'not JSON' : 'not of the form it should have'}`,
+          'STEERSMAN_ERR_API',
+        );
       }
       if (closed) return;
       if (result instanceof WatchError) onError(result);

@@ -123,8 +123,13 @@ export class WatchStream {
   }
 }
 
+/** Never with the text itself, which a parser's own message would quote. */
 function unreadable(error: unknown): WatchError {
-  // The parser's own message quotes the text.
-  const what = error instanceof RangeError ? error.message : 'an event that is not JSON';
+  const what =
+    error instanceof RangeError
+      ? error.message
+      : error instanceof SyntaxError
+        ? 'an event that is not JSON'
+        : 'an object that is not of the form it should have';
   return new WatchError(`the watch sent ${what}`, 'STEERSMAN_ERR_API');
 }

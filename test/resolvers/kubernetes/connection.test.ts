@@ -1,3 +1,4 @@
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
@@ -168,10 +169,50 @@ describe('the connection', () => {
     });
     await answered;
     expect(connection.multiplexed).toBe(true);
+    // Answered PINGs keep it for longer than the patience.
+    const [session] = api.sessions;
+    let pings = 0;
+    await new Promise<void>((resolve) => session?.on('ping', () => (++pings === 20 ? resolve() : undefined)));
+    expect(gone).toBe(0);
     wire.freeze();
     expect((await end).message).toContain('no answer to HTTP/2 PING');
     expect(gone).toBe(1);
   });
+});
+
+test('a proxy that the kubeconfig names is used', async () => {
+  const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+  const asked: (string | undefined)[] = [];
+  const sockets = new Set<Socket>();
+  const proxy = createHttpServer();
+  proxy.on('connect', (request, near: Socket) => {
+    asked.push(request.url);
+    const far = connect(api.port, '127.0.0.1', () => {
+      near.write('HTTP/1.1 200 OK\r\n\r\n');
+      near.pipe(far).pipe(near);
+    });
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+    }
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  later({
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => proxy.close(resolve));
+    },
+  });
+  const { port } = proxy.address() as AddressInfo;
+  const kubeconfig = api
+    .kubeconfig()
+    .replace(
+      'certificate-authority-data',
+      `proxy-url: http://127.0.0.1:${port}\n    certificate-authority-data`,
+    );
+  const heard = listen(kubeconfig);
+  await heard.until(() => heard.sets.length === 1);
+  expect(new Set(asked)).toEqual(new Set([`127.0.0.1:${api.port}`]));
 });
 
 describe('TLS', () => {
