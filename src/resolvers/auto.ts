@@ -7,7 +7,7 @@ import { type DnsOptions, dns } from './dns.ts';
 import { preferring } from './fallback.ts';
 import { isInCluster } from './kubernetes/in-cluster.ts';
 import { clusterNames } from './kubernetes/namespace.ts';
-import { noSuchService } from './kubernetes/target-watch.ts';
+import { noSuchService } from './kubernetes/problems.ts';
 import { type KubernetesOptions, kubernetes, kubernetesShape } from './kubernetes.ts';
 
 /** Options of the watch, and of DNS; each goes where it is understood. */

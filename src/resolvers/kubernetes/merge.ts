@@ -1,4 +1,5 @@
 import { addressOf, type Endpoint } from '../../core/endpoint.ts';
+import { Groups } from './groups.ts';
 import type { Slice, SliceEndpoint } from './slice.ts';
 import type { Tally } from './topology.ts';
 
@@ -36,8 +37,8 @@ export interface MergeOptions {
 export class Merge {
   readonly #options: MergeOptions;
   readonly #parts = new Map<string, Part>();
-  readonly #byAddress = new Groups();
-  readonly #byPod = new Groups();
+  readonly #byAddress = new Groups<Entry>();
+  readonly #byPod = new Groups<Entry>();
   #preferred: 4 | 6 = 4;
   #round = 0;
 
@@ -176,37 +177,6 @@ export class Merge {
     const [uid, other] = [a.source.uid ?? '', b.source.uid ?? ''];
     if (uid !== other) return uid < other;
     return a.part.slice.endpoints.indexOf(a.source) < b.part.slice.endpoints.indexOf(b.source);
-  }
-}
-
-const none: readonly Entry[] = [];
-
-/** Entries by key; most keys have one. */
-class Groups {
-  readonly #groups = new Map<string, Entry | Entry[]>();
-
-  /** Whether the entry is alone with its key. */
-  add(key: string, entry: Entry): boolean {
-    const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, entry);
-    else if (Array.isArray(group)) group.push(entry);
-    else this.#groups.set(key, [group, entry]);
-    return group === undefined;
-  }
-
-  delete(key: string, entry: Entry): void {
-    const group = this.#groups.get(key);
-    if (!Array.isArray(group)) {
-      this.#groups.delete(key);
-      return;
-    }
-    const rest = group.filter((other) => other !== entry);
-    this.#groups.set(key, rest.length === 1 ? (rest[0] as Entry) : rest);
-  }
-
-  others(key: string, entry: Entry): readonly Entry[] {
-    const group = this.#groups.get(key);
-    return Array.isArray(group) ? group.filter((other) => other !== entry) : none;
   }
 }
 

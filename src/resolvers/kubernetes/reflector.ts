@@ -1,5 +1,6 @@
 import type { Cancel, Clock, Random } from '../../core/clock.ts';
 import type { ApiServer } from './api-server.ts';
+import { Backoff } from './backoff.ts';
 import { WatchError } from './errors.ts';
 import { list } from './list.ts';
 import type { Pace } from './pace.ts';
@@ -9,12 +10,6 @@ import { Session, type SessionEnd } from './session.ts';
 const lasting = [240, 480] as const;
 /** ms for a whole list; the server's own limit is 60 s. */
 const listPatience = 60_000;
-/** ms: client-go's first and longest delay. */
-const backoff = [800, 30_000] as const;
-/** ms within which the first repeat comes, to spread a fleet. */
-const promptly = 50;
-/** ms between tries while a rule is missing from our role; spread over as much again. */
-const defaultForbiddenDelay = 30_000;
 /** ms a watch has to live before what went wrong earlier is forgotten. */
 const healthyAfter = 30_000;
 /** ms: a shorter watch that told nothing counts as failed, as in client-go. */
@@ -66,13 +61,13 @@ export class Reflector<T> {
   readonly #collection: Collection;
   readonly #listener: ReflectorListener<T>;
   readonly #options: ReflectorOptions;
+  readonly #backoff: Backoff;
   readonly #offGoaway: () => void;
   #closed = false;
   /** Of the last event, bookmark or list; empty before the first, and where the server has not reached it. */
   #version = '';
   #synchronised = false;
   #resumable = false;
-  #failures = 0;
   #silence: number = silence[0];
   #cancelStart: Cancel | undefined;
   #list: { close(): void } | undefined;
@@ -86,6 +81,7 @@ export class Reflector<T> {
     this.#collection = collection;
     this.#listener = listener;
     this.#options = options;
+    this.#backoff = new Backoff(options.random, options.forbiddenDelay);
     this.#offGoaway = options.api.onGoaway(() => {
       if (this.#session?.live) this.#after(0, () => this.#renew('goaway'));
     });
@@ -253,7 +249,7 @@ export class Reflector<T> {
     if (this.#heir !== undefined) this.#retold.add(version);
     else if (this.#retold.delete(version)) return;
     this.#version = version;
-    this.#failures = 0;
+    this.#backoff.reset();
     this.#silence = silence[0];
     if (session !== this.#session) return;
     if (type === 'ADDED' || type === 'MODIFIED') this.#listener.onUpsert(this.#listener.read(object));
@@ -262,7 +258,7 @@ export class Reflector<T> {
 
   #ended({ error, told, lived, notStreaming }: SessionEnd): void {
     this.#session = undefined;
-    if (lived >= healthyAfter) this.#failures = 0;
+    if (lived >= healthyAfter) this.#backoff.reset();
     if (this.#heir !== undefined) {
       this.#session = this.#heir;
       this.#heir = undefined;
@@ -292,8 +288,7 @@ export class Reflector<T> {
       return;
     }
     // A server that shuts down refuses newcomers but serves whom it has.
-    this.#failures++;
-    this.#after(this.#delay(error), () => this.#renew('goaway'));
+    this.#after(this.#backoff.next(error), () => this.#renew('goaway'));
   }
 
   /** Tells what went wrong; tries again, later and later. */
@@ -305,15 +300,6 @@ export class Reflector<T> {
     if (tooLarge) this.#version = '';
     // Neither says that anything is wrong: history ends some time.
     if (!tooLarge && error.status !== 410) this.#listener.onError(error);
-    this.#failures++;
-    this.#start(this.#delay(error));
-  }
-
-  #delay({ status, retryAfter = 0 }: WatchError): number {
-    const { random, forbiddenDelay = defaultForbiddenDelay } = this.#options;
-    if (status === 403) return forbiddenDelay * (1 + random());
-    const [first, longest] = backoff;
-    const limit = this.#failures <= 1 ? promptly : Math.min(longest, first * 2 ** (this.#failures - 2));
-    return retryAfter + random() * limit;
+    this.#start(this.#backoff.next(error));
   }
 }

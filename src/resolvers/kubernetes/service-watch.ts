@@ -103,9 +103,9 @@ export class ServiceWatch {
         onLive: () => {},
         onError: (error) => {
           if (this.#service.kind === 'unknown') this.#learn({ kind: 'unreadable' });
-          // To run without that rule is fine, and what keeps the slices from us is told with them.
+          // To run without that rule is fine, and what keeps the slices from us as well is told with them.
           if (
-            error.code !== 'STEERSMAN_ERR_FORBIDDEN' &&
+            error.code === 'STEERSMAN_ERR_API' &&
             this.#error === undefined &&
             this.#slicesReflector.synchronised
           )

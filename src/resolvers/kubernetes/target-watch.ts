@@ -7,15 +7,12 @@ import { ApiServer } from './api-server.ts';
 import { type ConfigOptions, clusterConfig } from './config.ts';
 import { WatchError, type WatchErrorCode } from './errors.ts';
 import { clusterNames, ownNamespace } from './namespace.ts';
-import { portsFound } from './ports.ts';
+import { noSuchService, problemOf, whyEmpty, whyNotLocal } from './problems.ts';
 import { ServiceWatch, type Subscriber } from './service-watch.ts';
 import type { ServiceKey } from './slices-source.ts';
 import type { Location } from './topology.ts';
 import { View } from './view.ts';
 import { turnSpent } from './work-budget.ts';
-
-/** Code of the warning that a Service does not exist. */
-export const noSuchService = 'STEERSMAN_WARN_NO_SUCH_SERVICE';
 
 /** ms between looks for a configuration that cannot be used; spread over as much again. */
 const configDelay = 5_000;
@@ -164,7 +161,7 @@ export class TargetWatch implements Watch, Subscriber {
   #conclude(): void {
     const watch = this.#watch;
     if (watch === undefined || this.#closed || !watch.known) return;
-    const problem = this.#findProblem(watch);
+    const problem = problemOf(watch, this.#view, this.#target);
     if (problem !== undefined) {
       // A set that is empty for such a reason would read as a scaled-down Service.
       if (problem.message !== this.#problem) this.onError(problem);
@@ -174,7 +171,12 @@ export class TargetWatch implements Watch, Subscriber {
     this.#problem = undefined;
     const { endpoints } = this.#view;
     if (endpoints === this.#told && !(this.#failing && this.#live)) return;
-    const note = this.#warn(endpoints, watch);
+    const note = whyEmpty(watch);
+    if (note !== undefined && endpoints !== this.#told)
+      this.onError(new DiscoveryWarning(note, noSuchService));
+    const lost = whyNotLocal(watch, this.#settings.location);
+    if (lost !== undefined && !this.#warned) this.onError(new DiscoveryWarning(lost));
+    this.#warned ||= lost !== undefined;
     this.#told = endpoints;
     this.#failing = false;
     const { resourceVersion } = watch;
@@ -210,53 +212,5 @@ export class TargetWatch implements Watch, Subscriber {
   /** Whether waiting will not help, so that callers are to be told at once. */
   #isFinal(error: Error): boolean {
     return error instanceof WatchError && finalCodes.has(error.code);
-  }
-
-  /** What is odd about the set; returns why it is empty, where that is known. */
-  #warn(endpoints: readonly Endpoint[], { service, slices, key }: ServiceWatch): string | undefined {
-    if (
-      service.kind === 'present' &&
-      service.local &&
-      this.#settings.location.node === undefined &&
-      !this.#warned
-    ) {
-      this.#warned = true;
-      this.onError(
-        new DiscoveryWarning(
-          `the Service ${key.service} in ${key.namespace} has internalTrafficPolicy Local, but the node of this process is not known: pass the option node, or NODE_NAME from the downward API`,
-        ),
-      );
-    }
-    // One with a selector has a slice even when it has no pods.
-    if (slices.size > 0 || service.kind === 'present') return undefined;
-    const note =
-      service.kind === 'absent'
-        ? `there is no Service ${key.service} in the namespace ${key.namespace}: one of the names may be wrong, or it is not created yet`
-        : `there are no endpoint slices of ${key.service} in the namespace ${key.namespace}, and whether there is such a Service may not be read: one of the names may be wrong, or it is not created yet`;
-    if (endpoints !== this.#told) this.onError(new DiscoveryWarning(note, noSuchService));
-    return note;
-  }
-
-  /** Why the set cannot be told. */
-  #findProblem({ service, slices, key }: ServiceWatch): WatchError | undefined {
-    if (service.kind === 'present' && service.externalName !== undefined && slices.size === 0)
-      return new WatchError(
-        `the Service ${key.service} in ${key.namespace} is of type ExternalName: it has no endpoints and stands for ${service.externalName}; use that name, dns() or auto()`,
-        'STEERSMAN_ERR_EXTERNAL_NAME',
-      );
-    const { rule } = this.#view;
-    if (rule.by === 'none')
-      return new WatchError(
-        `the Service ${key.service} in ${key.namespace} has no port ${this.#target.port ?? targetName(this.#target)}: its ports are ${rule.ports.join(', ')}`,
-        'STEERSMAN_ERR_PORT',
-      );
-    if (!this.#view.portless) return undefined;
-    const found = portsFound(slices.values()).join(', ') || 'none';
-    return new WatchError(
-      rule.by === 'guess'
-        ? `cannot tell which port of ${key.service} in ${key.namespace} is meant by ${targetName(this.#target)}: its slices have the ports ${found}; give one of those numbers, name a port, or allow reading the Service`
-        : `no slice of ${key.service} in ${key.namespace} has the port of ${targetName(this.#target)}: the ports found are ${found}`,
-      'STEERSMAN_ERR_PORT',
-    );
   }
 }
