@@ -14,7 +14,7 @@ function pods(count: number, from = 0): Endpoint[] {
   );
 }
 
-test('a part of the set, the same each time, in the order it came; small sets pass whole', () => {
+test('a part of the set, the same each time, in the order it came; small sets pass whole', async () => {
   const resolver = new FakeResolver();
   const sets: (readonly Endpoint[])[] = [];
   const errors: Error[] = [];
@@ -23,6 +23,7 @@ test('a part of the set, the same each time, in the order it came; small sets pa
     onError: (error) => errors.push(error),
   });
   const all = pods(100);
+  await Promise.resolve();
   resolver.set(all);
   resolver.set([...all]);
   resolver.set(all.slice(0, 7));
@@ -33,7 +34,7 @@ test('a part of the set, the same each time, in the order it came; small sets pa
   expect(last[2]?.length).toBe(7);
   resolver.fail(new Error('down'));
   expect(errors.map(({ message }) => message)).toEqual(['down']);
-  void watch.close();
+  await watch.close();
   expect(resolver.watches).toBe(0);
 });
 
