@@ -1,7 +1,8 @@
 import type { Dispatcher } from 'undici';
 import { BackendStats } from '../core/backend.ts';
-import type { Clock } from '../core/clock.ts';
+import { afterTwoTurns, type Clock } from '../core/clock.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
+import type { Outcome } from '../core/outcome.ts';
 import type { Circuit, CircuitState } from '../health/circuit.ts';
 
 /** A backend that calls can be sent to: its accounting, its dispatcher and its circuit, each made when first needed. */
@@ -16,6 +17,7 @@ export class LiveBackend extends BackendStats {
   #connect: (endpoint: Endpoint) => Dispatcher;
   #dispatcher: Dispatcher | undefined;
   #closing: Promise<void> | undefined;
+  readonly #unused = Promise.withResolvers<void>();
 
   constructor(endpoint: Endpoint, clock: Clock, connect: (endpoint: Endpoint) => Dispatcher) {
     super(endpoint, clock);
@@ -51,7 +53,7 @@ export class LiveBackend extends BackendStats {
   reconnect(clock: Clock, timeout: number): void {
     const old = this.#dispatcher;
     this.#dispatcher = undefined;
-    if (old !== undefined) void drained(old, clock, timeout);
+    if (old !== undefined) void drained(old, clock, timeout, new Promise(() => {}));
   }
 
   /** Cuts the calls in flight. */
@@ -61,12 +63,26 @@ export class LiveBackend extends BackendStats {
 
   async #drain(clock: Clock, timeout: number): Promise<void> {
     this.circuit?.close();
-    if (this.#dispatcher !== undefined) await drained(this.#dispatcher, clock, timeout);
+    if (this.inflight === 0) this.#unused.resolve();
+    if (this.#dispatcher !== undefined) await drained(this.#dispatcher, clock, timeout, this.#unused.promise);
+  }
+
+  override end(outcome: Outcome): void {
+    super.end(outcome);
+    if (this.draining && this.inflight === 0) this.#unused.resolve();
   }
 }
 
-/** Never rejects, and never takes longer than `timeout` ms, whatever the dispatcher does. */
-async function drained(dispatcher: Dispatcher, clock: Clock, timeout: number): Promise<void> {
+/**
+ * Never rejects, and never takes longer than `timeout` ms, whatever the dispatcher does. Once it is unused, what it
+ * still waits for are connections that nobody wants any more.
+ */
+async function drained(
+  dispatcher: Dispatcher,
+  clock: Clock,
+  timeout: number,
+  unused: Promise<void>,
+): Promise<void> {
   if (timeout === 0) return destroyed(dispatcher);
   const { promise: cut, resolve } = Promise.withResolvers<void>();
   const cancel =
@@ -75,6 +91,8 @@ async function drained(dispatcher: Dispatcher, clock: Clock, timeout: number): P
       : clock.schedule(timeout, () => void destroyed(dispatcher).then(resolve));
   // Rejects when destroyed meanwhile, which is the end we want as well.
   const closed = attempted(() => dispatcher.close());
+  // Not at once: the last use ends within the dispatcher's own code.
+  void unused.then(() => afterTwoTurns(() => void destroyed(dispatcher).then(resolve)));
   await Promise.race([closed, cut]);
   cancel?.();
 }

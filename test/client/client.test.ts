@@ -1,0 +1,137 @@
+import { describe, expect, it } from 'vitest';
+import { createClient } from '../../src/client/client.ts';
+import { FakeResolver } from '../../src/testing/fake-resolver.ts';
+import { FakeTransport } from '../../src/testing/fake-transport.ts';
+import { endpoint } from '../../src/testing/values.ts';
+import { inOrder } from '../support/script.ts';
+
+function make(options: Parameters<typeof createClient>[1] = {}) {
+  const transport = new FakeTransport(({ path }) => ({ body: path }));
+  const resolver = new FakeResolver(['10.0.0.1:80', '10.0.0.2:80']);
+  const client = createClient('http://orders.shop:8080', {
+    resolver,
+    transport,
+    balancer: inOrder,
+    ...options,
+  });
+  return { client, transport, resolver };
+}
+
+describe('createClient', () => {
+  it('fetches and requests paths of its service', async () => {
+    const { client, transport } = make();
+    expect(await (await client.fetch('/a?b#c')).text()).toBe('/a?b');
+    expect(await (await client.fetch(new URL('http://orders.shop:8080/u'))).text()).toBe('/u');
+    expect(
+      await (
+        await client.fetch(new Request('http://orders.shop:8080/r', { method: 'POST', body: 'x' }))
+      ).text(),
+    ).toBe('/r');
+    expect(await (await client.request('/s')).body.text()).toBe('/s');
+    expect(transport.requests.map(({ method }) => method)).toEqual(['GET', 'GET', 'POST', 'GET']);
+    await client.close();
+    expect(transport.open).toBe(0);
+  });
+
+  it('is ready when the first set is there, and says why it is not', async () => {
+    const resolver = new FakeResolver();
+    const { client } = make({ resolver, timeout: { resolve: 50 } });
+    await expect(client.ready()).rejects.toMatchObject({ code: 'STEERSMAN_ERR_RESOLVE' });
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const aborted = client.ready({ signal: controller.signal });
+    controller.abort(reason);
+    await expect(aborted).rejects.toBe(reason);
+    const ready = client.ready();
+    resolver.set([]);
+    await ready;
+    await client.close();
+    await expect(client.ready()).rejects.toMatchObject({ code: 'STEERSMAN_ERR_CLOSED' });
+  });
+
+  it('leases an endpoint, counts it, and judges it by how the lease ends', async () => {
+    const { client } = make({ circuit: { endpoint: { consecutive: 1 } } });
+    const lease = await client.pick({ hashKey: 'a' });
+    expect(lease.endpoint.id).toBe('10.0.0.1:80');
+    const first = () => client.snapshot().endpoints[0];
+    expect(first()?.inflight).toBe(1);
+    lease.release({ kind: 'error', error: new Error('broken'), sent: true, latency: 3 });
+    lease.release();
+    lease[Symbol.dispose]();
+    expect(first()).toMatchObject({ inflight: 0, failures: 1, state: 'ejected' });
+    {
+      using other = await client.pick();
+      expect(other.endpoint.id).toBe('10.0.0.2:80');
+    }
+    expect(client.snapshot().endpoints[1]?.inflight).toBe(0);
+    await client.close();
+    await expect(client.pick()).rejects.toMatchObject({ code: 'STEERSMAN_ERR_CLOSED' });
+  });
+
+  it('takes new options while it runs, and keeps what it has learned', async () => {
+    const { client, transport, resolver } = make();
+    await (await client.request('/')).body.dump();
+    const before = client.snapshot().endpoints[0];
+    client.update({ retry: false, timeout: { total: 50 } });
+    expect(client.snapshot().endpoints[0]).toMatchObject({ calls: before?.calls, latency: before?.latency });
+    transport.respond(() => new Promise(() => {}));
+    await expect(client.request('/')).rejects.toThrow(/deadline of 50 ms/);
+    expect(() => client.update({ nonsense: 1 } as never)).toThrow(/unknown option nonsense/);
+    expect(() => client.update({ port: 1 })).toThrow(/port of a running client cannot be changed/);
+    expect(resolver.watches).toBe(1);
+    await client.close();
+    expect(resolver.watches).toBe(0);
+  });
+
+  it('moves to another resolver without a gap', async () => {
+    const { client, transport, resolver } = make();
+    await client.ready();
+    const next = new FakeResolver();
+    client.update({ resolver: next });
+    await (await client.request('/')).body.dump();
+    next.set([endpoint('10.0.9.9:80')]);
+    await expect
+      .poll(() => client.snapshot().endpoints.map((entry) => entry.endpoint.id))
+      .toEqual(['10.0.9.9:80']);
+    await (await client.request('/')).body.dump();
+    expect(transport.served()).toEqual({ '10.0.0.1:80': 1, '10.0.9.9:80': 1 });
+    expect(resolver.watches).toBe(0);
+    await client.close();
+  });
+
+  it('closes once, however often and at whatever time it is told to', async () => {
+    const { client, resolver } = make();
+    const running = client.request('/');
+    await Promise.all([client.close(), client.close(), client[Symbol.asyncDispose]()]);
+    await running.then(
+      ({ body }) => body.dump(),
+      (error) => expect(error).toMatchObject({ code: 'STEERSMAN_ERR_CLOSED' }),
+    );
+    await client.close();
+    expect(resolver.watches).toBe(0);
+  });
+
+  it('refuses durations, shares and counts that make no sense', () => {
+    for (const options of [
+      { timeout: { total: -1 } },
+      { timeout: { attempt: Number.NaN } },
+      { timeout: { header: 'no spaces' } },
+      { timeout: { header: 'evil\r\nx: y' } },
+      { retry: { attempts: 0 } },
+      { retry: { statuses: [200] } },
+      { retry: { budget: { ratio: 2 } } },
+      { hedge: {} },
+      { hedge: { delay: 0 } },
+      { hedge: { percentile: 1 } },
+      { queue: { endpoint: -1 } },
+      { queue: { total: 0.5 } },
+      { pool: { connections: 0 } },
+      { panicThreshold: 1.1 },
+      { slowStart: -5 },
+    ]) {
+      expect(() => createClient('http://orders.shop', options as never), JSON.stringify(options)).toThrow(
+        /^createClient: option /,
+      );
+    }
+  });
+});
