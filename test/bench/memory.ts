@@ -85,7 +85,7 @@ servers.close();
 const kilobytes = (bytes: number): string => `${(bytes / 1_024).toFixed(1)} KB`;
 console.log(`an idle service of 1,000 endpoints: ${kilobytes(idleBytes)} (goal: at most 2048 KB)`);
 console.log(
-  `an endpoint in use: ${kilobytes(activeBytes)} with its pool and socket (goal: at most 25 KB beside the socket); one undici Pool's first connection: ${kilobytes(plainBytes)}`,
+  `an endpoint in use: ${kilobytes(activeBytes)}, of which its connection ${kilobytes(plainBytes)}, so beside it ${kilobytes(activeBytes - plainBytes)} (goal: at most 25 KB)`,
 );
 console.log(`growth over ${total} calls: ${kilobytes(grownBytes)}`);
 
