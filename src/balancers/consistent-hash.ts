@@ -4,7 +4,7 @@ import { type Random, systemRandom } from '../core/clock.ts';
 import { hash32, mix32 } from '../core/hash.ts';
 import { checkOptions, func, number } from '../core/options.ts';
 import type { Release } from '../core/outcome.ts';
-import { type Ring, ringOf } from './ring.ts';
+import { type MadeRing, type Ring, ringOf } from './ring.ts';
 import { type Member, Roster, type View } from './roster.ts';
 import { untriedFrom } from './untried.ts';
 import { weightOf } from './weight.ts';
@@ -40,15 +40,18 @@ function hashOf(key: string): number {
   return hash32(key.slice(0, longestKey / 2) + key.slice(-longestKey / 2), mix32(key.length));
 }
 
-function ringOfBackends(backends: Backends): Ring {
-  return ringOf(backends.map((backend) => ({ id: backend.endpoint.id, weight: weightOf(backend) })));
+function ringOfBackends(backends: Backends, former: MadeRing | undefined): MadeRing {
+  return ringOf(
+    backends.map((backend) => ({ id: backend.endpoint.id, weight: weightOf(backend) })),
+    former,
+  );
 }
 
 class ConsistentHash implements Balancer {
   readonly #random: Random;
-  readonly #rings = new WeakMap<Backends, Ring>();
+  readonly #rings = new WeakMap<Backends, MadeRing>();
   #backends: Backends | undefined;
-  #ring: Ring | undefined;
+  #made: MadeRing | undefined;
 
   constructor(random: Random) {
     this.#random = random;
@@ -69,11 +72,12 @@ class ConsistentHash implements Balancer {
   }
 
   #ringOf(backends: Backends): Ring {
-    if (backends === this.#backends && this.#ring !== undefined) return this.#ring;
-    let ring = this.#rings.get(backends);
-    if (ring === undefined) this.#rings.set(backends, (ring = ringOfBackends(backends)));
+    if (backends === this.#backends && this.#made !== undefined) return this.#made.ring;
+    let made = this.#rings.get(backends);
+    if (made === undefined) this.#rings.set(backends, (made = ringOfBackends(backends, this.#made)));
     this.#backends = backends;
-    return (this.#ring = ring);
+    this.#made = made;
+    return made.ring;
   }
 }
 
@@ -98,11 +102,15 @@ class BoundedHash implements Balancer {
   readonly #random: Random;
   readonly #bound: number;
   readonly #roster: Roster<BoundedMember, BoundedView>;
+  #made: MadeRing | undefined;
 
   constructor(random: Random, bound: number) {
     this.#random = random;
     this.#bound = bound;
-    this.#roster = new Roster((backend) => enlist(backend), arrange);
+    this.#roster = new Roster(enlist, (backends, members) => {
+      this.#made = ringOfBackends(backends, this.#made);
+      return arrange(backends, members, this.#made.ring);
+    });
   }
 
   pick(backends: Backends, { hashKey, tried }: PickRequest): Backend {
@@ -161,14 +169,14 @@ function enlist(backend: Backend): BoundedMember {
   return member;
 }
 
-function arrange(backends: Backends, members: readonly BoundedMember[]): BoundedView {
+function arrange(backends: Backends, members: readonly BoundedMember[], ring: Ring): BoundedView {
   const weights = backends.map(weightOf);
   const sum = weights.reduce((a, b) => a + b, 0);
   let total = 0;
   for (const member of members) total += member.inflight = member.backend.inflight;
   return {
     stale: false,
-    ring: ringOfBackends(backends),
+    ring,
     members,
     shares: Float64Array.from(weights, (weight) => (sum > 0 ? weight / sum : 1 / weights.length)),
     total,

@@ -78,7 +78,7 @@ class LeastConnection implements Balancer {
 
 /** The backend with the fewest calls, by looking at each; any one when all have been tried. */
 export function fewest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): Backend {
-  let best: Backend | undefined;
+  let best = -1;
   let least = Number.POSITIVE_INFINITY;
   let equals = 0;
   for (let i = 0; i < backends.length; i++) {
@@ -86,10 +86,16 @@ export function fewest(backends: Backends, tried: ReadonlySet<Backend> | undefin
     const { inflight } = backend;
     if (inflight > least || tried?.has(backend)) continue;
     equals = inflight === least ? equals + 1 : 1;
+    if (equals === 1) best = i;
     least = inflight;
-    if (equals === 1 || random() * equals < 1) best = backend;
   }
-  return best ?? (backends[(random() * backends.length) | 0] as Backend);
+  if (best === -1) return backends[(random() * backends.length) | 0] as Backend;
+  // One random number decides among equals, however many there are.
+  for (let skip = equals === 1 ? 0 : (random() * equals) | 0, i = best; i < backends.length; i++) {
+    const backend = backends[i] as Backend;
+    if (backend.inflight === least && !tried?.has(backend) && skip-- === 0) return backend;
+  }
+  return backends[best] as Backend;
 }
 
 function callsOf({ inflight }: Backend): number {

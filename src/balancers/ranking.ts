@@ -29,15 +29,28 @@ class Scan implements Ranking {
 
   cheapest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
     const costs = this.#costs;
+    const count = costs.length;
+    const skips = tried !== undefined && tried.size > 0;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     let equals = 0;
-    for (let index = 0; index < costs.length; index++) {
+    for (let index = 0; index < count; index++) {
       const cost = costs[index] as number;
-      if (cost > least || tried?.has(backends[index] as Backend)) continue;
-      equals = cost === least ? equals + 1 : 1;
-      least = cost;
-      if (equals === 1 || random() * equals < 1) best = index;
+      if (cost > least || (skips && tried.has(backends[index] as Backend))) continue;
+      if (cost < least) {
+        least = cost;
+        best = index;
+        equals = 1;
+      } else {
+        equals++;
+      }
+    }
+    if (equals < 2) return best;
+    // One random number decides among equals, however many there are.
+    let skip = (random() * equals) | 0;
+    for (let index = best; index < count; index++) {
+      if (costs[index] !== least || (skips && tried.has(backends[index] as Backend))) continue;
+      if (skip-- === 0) return index;
     }
     return best;
   }

@@ -220,6 +220,34 @@ test('hashing with a bound: no backend gets more than its share allows, however 
   }
 });
 
+test('hashing: a ring that grew through changes is the ring made at once', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat({ max: 30 }), { minLength: 1, maxLength: 20 }), (toggles) => {
+      const all = fleet(
+        31,
+        Array.from({ length: 31 }, (_, i) => 1 + (i % 3)),
+      );
+      const present = new Set<FakeBackend>(all.slice(0, 5));
+      const changing = consistentHash();
+      let set = [...present] as unknown as Backends;
+      changing.pick(set, { hashKey: 'k' });
+      for (const toggle of toggles) {
+        const one = all[toggle] as FakeBackend;
+        if (!present.delete(one)) present.add(one);
+        if (present.size === 0) continue;
+        set = [...present] as unknown as Backends;
+        changing.pick(set, { hashKey: 'k' });
+      }
+      const made = consistentHash();
+      for (let i = 0; i < 300; i++) {
+        const request = { hashKey: `key ${i}` };
+        expect(changing.pick(set, request)).toBe(made.pick(set, request));
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
 test('bad options are told at once', () => {
   expect(() => consistentHash({ boundedLoad: 125 })).toThrow(
     new RangeError('consistentHash: option boundedLoad must be between 1 and 10, got 125'),
