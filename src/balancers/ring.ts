@@ -32,12 +32,13 @@ export class Ring {
     const bits = Math.min(24, Math.max(1, Math.ceil(Math.log2(hashes.length / pointsPerSlot))));
     this.#shift = 32 - bits;
     this.#index = new Uint32Array(2 ** bits);
-    let point = 0;
-    for (let slot = 0; slot < this.#index.length; slot++) {
-      const start = slot * 2 ** this.#shift;
-      while (point < hashes.length && (hashes[point] as number) < start) point++;
-      this.#index[slot] = point;
+    const index = this.#index;
+    const shift = this.#shift;
+    let slot = 0;
+    for (let point = 0; point < hashes.length; point++) {
+      for (const end = (hashes[point] as number) >>> shift; slot <= end; slot++) index[slot] = point;
     }
+    index.fill(hashes.length, slot);
   }
 
   /** The first point at or after a hash, in a circle. */
@@ -98,21 +99,24 @@ interface Points {
 }
 
 function merge(old: Points, heirs: Int32Array, fresh: Points, idOf: (owner: number) => string): Points {
+  const { hashes: oldHashes, owners: oldOwners } = old;
+  const { hashes: newHashes, owners: newOwners } = fresh;
   let kept = 0;
-  for (const owner of old.owners) if (heirs[owner] !== -1) kept++;
-  const hashes = new Uint32Array(kept + fresh.hashes.length);
+  for (let point = 0; point < oldOwners.length; point++) if (heirs[oldOwners[point] as number] !== -1) kept++;
+  const hashes = new Uint32Array(kept + newHashes.length);
   const owners = new Uint32Array(hashes.length);
   let next = 0;
   let added = 0;
-  for (let point = 0; point < old.hashes.length; point++) {
-    const owner = heirs[old.owners[point] as number] as number;
+  let waiting = newHashes.length === 0 ? Number.POSITIVE_INFINITY : (newHashes[0] as number);
+  for (let point = 0; point < oldHashes.length; point++) {
+    const owner = heirs[oldOwners[point] as number] as number;
     if (owner === -1) continue;
-    const hash = old.hashes[point] as number;
-    while (added < fresh.hashes.length) {
-      const other = fresh.hashes[added] as number;
-      if (other > hash || (other === hash && idOf(fresh.owners[added] as number) > idOf(owner))) break;
-      hashes[next] = other;
-      owners[next++] = fresh.owners[added++] as number;
+    const hash = oldHashes[point] as number;
+    while (waiting <= hash) {
+      if (waiting === hash && idOf(newOwners[added] as number) > idOf(owner)) break;
+      hashes[next] = waiting;
+      owners[next++] = newOwners[added++] as number;
+      waiting = added < newHashes.length ? (newHashes[added] as number) : Number.POSITIVE_INFINITY;
     }
     hashes[next] = hash;
     owners[next++] = owner;
