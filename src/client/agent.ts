@@ -216,7 +216,7 @@ function merged(common: ServiceOptions, own: ServiceOptions): ServiceOptions {
   return result;
 }
 
-const groups = new Set(['timeout', 'retry', 'circuit', 'pool', 'tls']);
+const groups = new Set(['timeout', 'retry', 'hedge', 'queue', 'circuit', 'pool', 'tls']);
 
 function isGroup(key: string, value: unknown): value is object {
   return groups.has(key) && typeof value === 'object' && value !== null;

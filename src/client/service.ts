@@ -76,6 +76,8 @@ export interface ServiceSnapshot {
   readonly retries: number;
   /** Whether so few endpoints are healthy that health is ignored. */
   readonly panic: boolean;
+  /** Of the circuit around the whole service; `closed` where there is none. */
+  readonly circuit: CircuitState;
   readonly endpoints: readonly EndpointSnapshot[];
 }
 
@@ -408,6 +410,7 @@ export class Service implements Judge {
       age: this.#staleSince === undefined ? 0 : this.clock.now() - this.#staleSince,
       retries: this.retries,
       panic: this.#panic,
+      circuit: this.#circuit?.state ?? 'closed',
       endpoints,
     };
   }

@@ -7,6 +7,7 @@ import {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { type Client, createClient } from '../../src/client/client.ts';
 import type { ServiceOptions } from '../../src/client/options.ts';
@@ -318,6 +319,9 @@ async function withBoth(
   await test(client, bad, good);
 }
 
+/** A secret of the caller's, which no error may tell. */
+const canary = 'c4n4ry';
+
 type Failed = Error & { code?: string; attempts: readonly Attempt[] };
 
 async function outcome(client: Client, method: 'GET' | 'POST'): Promise<'ok' | Failed> {
@@ -325,12 +329,14 @@ async function outcome(client: Client, method: 'GET' | 'POST'): Promise<'ok' | F
     const { statusCode, body } = await client.request({
       path: '/',
       method,
+      headers: { authorization: `Bearer ${canary}`, cookie: canary },
       ...(method === 'POST' ? { body: 'x' } : {}),
     });
     expect(await body.text()).toBe('ok');
     expect(statusCode).toBe(200);
     return 'ok';
   } catch (error) {
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain(canary);
     return error as Failed;
   }
 }

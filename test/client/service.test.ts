@@ -236,6 +236,7 @@ describe('the circuit of a service', () => {
     await failures(script, 10);
     const made = script.exchanges.length;
     const refused = script.call();
+    expect(script.service.snapshot().circuit).toBe('open');
     expect(refused.error).toMatchObject({ name: 'CircuitOpenError', code: 'STEERSMAN_ERR_CIRCUIT_OPEN' });
     const { retryAfter } = refused.error as unknown as { retryAfter: number };
     expect(retryAfter).toBeGreaterThan(800);

@@ -94,13 +94,12 @@ export class FaultProxy implements AsyncDisposable {
     pod.on('error', () => reset(line));
     client.on('error', () => reset(line));
     const gone = (): void => {
-      this.#lines.delete(line);
-      if (this.#fault.kind !== 'half-open') reset(line);
+      if (client.destroyed && pod.destroyed) this.#lines.delete(line);
+      // An end that came in order is passed on, after what came before it.
+      else if (this.#fault.kind !== 'half-open' && !client.writableEnded) reset(line);
     };
     client.once('close', gone);
-    pod.once('close', () => {
-      if (!client.destroyed && !client.writableEnded) gone();
-    });
+    pod.once('close', gone);
     this.#pass(line, client, pod, false);
     this.#pass(line, pod, client, true);
   }

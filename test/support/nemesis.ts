@@ -145,6 +145,7 @@ class Arena implements AsyncDisposable {
 export async function chaos({ seed, seconds, pods, callers }: ChaosOptions): Promise<ChaosReport> {
   const random = seeded(seed);
   const violations: string[] = [];
+  const before = sockets();
   const onWarning = (warning: Error): void =>
     void violations.push(`a warning: ${warning.name}: ${warning.message}`);
   const onRejection = (reason: unknown): void =>
@@ -177,6 +178,10 @@ export async function chaos({ seed, seconds, pods, callers }: ChaosOptions): Pro
     process.off('unhandledRejection', onRejection);
   }
   const verdict = history.check();
+  // The kernel takes a moment to close the proxies' own.
+  for (let i = 0; i < 20 && sockets() > before; i++) await pause(50);
+  const left = sockets() - before;
+  if (left > 0) violations.push(`${left} sockets are left`);
   if (history.pending.size > 0) violations.push(`${history.pending.size} calls never ended`);
   if (verdict.twice.length > 0) violations.push(`POSTs were executed twice: ${verdict.twice.join(', ')}`);
   if (verdict.missing.length > 0)
@@ -187,6 +192,11 @@ export async function chaos({ seed, seconds, pods, callers }: ChaosOptions): Pro
   if (verdict.slowest > total + slack) violations.push(`a call took ${Math.round(verdict.slowest)} ms`);
   const faults = Object.values(injected).reduce((sum, count) => sum + count, 0);
   return { seed, faults, injected, violations, ...verdict };
+}
+
+/** TCP connections of this process, those that are being made included. */
+function sockets(): number {
+  return process.getActiveResourcesInfo().filter((kind) => /^TCP/.test(kind)).length;
 }
 
 async function call(client: Client, history: History, method: 'GET' | 'POST', until: number): Promise<void> {
