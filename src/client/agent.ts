@@ -57,10 +57,12 @@ class Agent extends Dispatcher {
       this.#dispatchTo(url, options, wrapped);
       return true;
     }
-    void ours.then((is) => {
-      if (is) this.#dispatchTo(url, options, wrapped);
-      else this.#otherwise.dispatch(options, handler);
-    });
+    ours
+      .then((is) => {
+        if (is) this.#dispatchTo(url, options, wrapped);
+        else this.#otherwise.dispatch(options, handler);
+      })
+      .catch((error: Error) => wrapped.onResponseError?.(null as never, error));
     return true;
   }
 
@@ -70,8 +72,13 @@ class Agent extends Dispatcher {
     if (this.#services.has(url.origin)) return true;
     const { match } = this.#options;
     if (this.#listed(url) !== undefined) return true;
-    const said = match?.(url);
-    if (said !== undefined) return said;
+    const said: unknown = match?.(url);
+    if (typeof said === 'boolean') return said;
+    if (said !== undefined) {
+      throw new TypeError(
+        `option match must return true, false or undefined, got ${typeof said} for ${url.host}`,
+      );
+    }
     const host = url.hostname;
     const route = routeOf(host, this.#env);
     if (route !== 'ask') return route === 'ours';

@@ -276,7 +276,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   fail(error: unknown): void {
     if (this.#done) return;
     this.#end();
-    this.#verdict?.(this.aborted || !saysOfService(error) ? 'neutral' : 'failure');
+    this.#judge(this.aborted || !saysOfService(error) ? 'neutral' : 'failure');
     this.#again?.resolve();
     const known = error instanceof Error ? error : new Error(String(error));
     const told = this.#attempts === undefined || this.aborted ? known : withAttempts(known, this.#attempts);
@@ -415,9 +415,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   #commit(attempt: Attempt): void {
     this.#winner = attempt;
-    this.#verdict?.(
-      isFailure({ kind: 'response', status: attempt.status, latency: 0 }) ? 'failure' : 'success',
-    );
+    this.#judge(isFailure({ kind: 'response', status: attempt.status, latency: 0 }) ? 'failure' : 'success');
     this.#service.deadlines.remove(this);
     this.#again?.resolve();
     this.#again = undefined;
@@ -426,6 +424,12 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     if (loser !== undefined) this.#service.measured(this.now() - loser.started);
     loser?.abandon({ kind: 'cancelled' }, new errors.RequestAbortedError('another attempt answered first'));
     if (this.#paused) attempt.controller?.pause();
+  }
+
+  /** What the circuit of the service hears: the first thing that can be said. */
+  #judge(verdict: Verdict): void {
+    this.#verdict?.(verdict);
+    this.#verdict = undefined;
   }
 
   #end(): void {

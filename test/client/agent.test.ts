@@ -124,6 +124,15 @@ describe('ServiceAgent', () => {
     await agent.close();
   });
 
+  it('refuses a match that says neither yes nor no', async () => {
+    const agent = new ServiceAgent({ match: (async () => true) as never });
+    const call = async () => agent.request({ origin: 'http://orders', path: '/', method: 'GET' });
+    await expect(call()).rejects.toThrow(
+      'option match must return true, false or undefined, got object for orders',
+    );
+    await agent.close();
+  });
+
   it('fails calls after close() with an error of ours', async () => {
     const { agent } = await agentOf();
     await (await agent.request({ origin: 'http://orders', path: '/', method: 'GET' })).body.dump();

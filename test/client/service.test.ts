@@ -255,6 +255,20 @@ describe('the circuit of a service', () => {
     expect(script.clock.pending).toBe(0);
   });
 
+  it('counts an answer once, also when its body breaks', async () => {
+    const script = new Script(2, {
+      ...options,
+      circuit: { endpoint: false, service: { volume: 10, rate: 0.3 } },
+    });
+    await script.settle();
+    for (let i = 0; i < 20; i++) {
+      script.call();
+      script.last.send().head(200).fail(errno('ECONNRESET'));
+    }
+    expect(script.service.snapshot().circuit).toBe('closed');
+    await script.service.close();
+  });
+
   it('counts what the caller is told: not aborts, nor failures that a retry mended', async () => {
     const script = new Script(3, { ...options, retry: { backoff: { min: 0, max: 0 } } });
     for (let i = 0; i < 30; i++) {
