@@ -294,12 +294,14 @@ export class Reflector<T> {
   /** Tells what went wrong; tries again, later and later. */
   #failed(error: WatchError): void {
     this.#stop();
-    this.#resumable = false;
+    const tooOld = error.status === 410;
     const tooLarge = error.status === 504 && /too large resource version/i.test(error.message);
-    // The server has not reached our version, or was restored to before it; only a list of its latest state tells.
-    if (tooLarge) this.#version = '';
+    // The server has not reached our version, or was restored to before it, or cannot even list what is not older:
+    // only a list of its latest state tells.
+    if (tooLarge || (tooOld && !this.#resumable)) this.#version = '';
+    this.#resumable = false;
     // Neither says that anything is wrong: history ends some time.
-    if (!tooLarge && error.status !== 410) this.#listener.onError(error);
+    if (!tooLarge && !tooOld) this.#listener.onError(error);
     this.#start(this.#backoff.next(error));
   }
 }

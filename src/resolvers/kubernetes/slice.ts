@@ -88,7 +88,7 @@ function readPorts(objects: readonly (PortObject | null)[] | null | undefined): 
     ports.push({
       name: object.name ?? '',
       protocol: object.protocol ?? 'TCP',
-      port: object.port || undefined,
+      port: typeof object.port === 'number' && object.port > 0 ? object.port : undefined,
     });
   }
   // Their order means nothing and differs from the Service's.
@@ -166,7 +166,7 @@ function readEndpoint(object: EndpointObject, address: string): SliceEndpoint {
 }
 
 function names(hints: readonly { readonly name?: string }[] | null | undefined): string[] | undefined {
-  if (!hints || hints.length === 0) return undefined;
+  if (!Array.isArray(hints) || hints.length === 0) return undefined;
   return hints.map((hint) => hint.name ?? '');
 }
 
@@ -190,6 +190,6 @@ function sameNames(
   hints: readonly { readonly name?: string }[] | null | undefined,
   known: readonly string[] | undefined,
 ): boolean {
-  if (!hints || hints.length === 0) return known === undefined;
+  if (!Array.isArray(hints) || hints.length === 0) return known === undefined;
   return known?.length === hints.length && hints.every((hint, i) => (hint.name ?? '') === known[i]);
 }

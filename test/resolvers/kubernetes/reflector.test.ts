@@ -121,6 +121,19 @@ describe('what ends a watch', () => {
     },
   );
 
+  test('where even a list that is not older is refused as too old, the latest is asked for', async () => {
+    const versions: (string | null)[] = [];
+    await watching(({ nth, query }) => {
+      versions.push(query.get('resourceVersion'));
+      if (nth === 1) return streaming(5, ['10.0.0.1'], [bookmark(6)], 'end');
+      return nth <= 3 ? reply(410, status(410, 'Expired', 'Expired')) : streaming(9, ['10.0.0.2']);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    await pass(2_000, 20);
+    await heard.until(() => heard.sets.length === 2);
+    expect(versions).toEqual([null, '6', '6', null]);
+  });
+
   test('a list after that which says the same is no new set', async () => {
     await watching(({ nth }) =>
       nth === 1 ? streaming(5, ['10.0.0.1'], [expired], 'end') : streaming(9, ['10.0.0.1'], [bookmark(10)]),
