@@ -1,17 +1,4 @@
 /** The one place that imports undici for its values: evaluated in this order, it leaves the app's global dispatcher alone. */
-import './save.ts';
-
-export {
-  Agent,
-  buildConnector,
-  Client,
-  Dispatcher,
-  Dispatcher1Wrapper,
-  errors,
-  getGlobalDispatcher,
-  Pool,
-  ProxyAgent,
-  Socks5ProxyAgent,
-} from 'undici';
+export * from './values.ts';
 
 import './restore.ts';
