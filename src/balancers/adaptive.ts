@@ -123,8 +123,12 @@ class Adaptive implements Balancer {
     // A use that was begun or ended elsewhere is seen before long.
     if (next % checkEvery === 0) this.#recheck(view);
     if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
-    const turns = (this.#begun - (view.lastCalls[next] as number)) / members.length;
-    if (turns > fewTurns && starves(members[next] as Known, turns) && !tried?.has(backends[next] as Backend))
+    const calls = this.#begun - (view.lastCalls[next] as number);
+    if (
+      calls > fewTurns * members.length &&
+      this.#starves(view, next, calls) &&
+      !tried?.has(backends[next] as Backend)
+    )
       return backends[next] as Backend;
     const index = view.ranking.cheapest(backends, tried, this.#random);
     if (index === -1) return backends[(this.#random() * backends.length) | 0] as Backend;
@@ -144,6 +148,7 @@ class Adaptive implements Balancer {
     member.count();
     const use = this.#free.pop() ?? new Use(member, this.#end);
     use.member = member;
+    use.open = true;
     use.start = now;
     use.seen = member.inflight;
     use.stalled = this.#stalled;
@@ -169,6 +174,8 @@ class Adaptive implements Balancer {
   }
 
   #release(use: Use<AdaptiveView>, outcome: Outcome): void {
+    if (!use.open) return;
+    use.open = false;
     const { member, start, seen } = use;
     const awaited = use.linked;
     use.unlink();
@@ -209,6 +216,13 @@ class Adaptive implements Balancer {
     }
     const index = view.ranking.cheapest(backends, tried, this.#random);
     return backends[index === -1 ? (this.#random() * backends.length) | 0 : index] as Backend;
+  }
+
+  /** Whether a backend was passed over for longer than what it is blamed for explains. */
+  #starves({ members }: AdaptiveView, index: number, calls: number): boolean {
+    const { relative, inflight, suspicion } = members[index] as Known;
+    const turns = calls / members.length - fewTurns;
+    return turns > (relative - 1) * turnsPerExcess && inflight === 0 && suspicion === 0;
   }
 
   #recheck(view: AdaptiveView): void {
@@ -299,13 +313,4 @@ class Adaptive implements Balancer {
     const lastCalls = Float64Array.from(members, ({ lastCall }) => lastCall);
     return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }
-}
-
-/** Whether a backend was passed over for longer than what it is blamed for explains. */
-function starves(member: Known, turns: number): boolean {
-  return (
-    turns > fewTurns + (member.relative - 1) * turnsPerExcess &&
-    member.inflight === 0 &&
-    member.suspicion === 0
-  );
 }

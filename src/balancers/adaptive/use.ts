@@ -10,6 +10,8 @@ export class Use<V extends View> {
   seen = 1;
   /** How long we had been blocked in all when it began, in ms. */
   stalled = 0;
+  /** Begun and not ended. */
+  open = false;
   #linked = false;
   #older: Use<V> | undefined = undefined;
   #newer: Use<V> | undefined = undefined;
