@@ -153,7 +153,7 @@ function eventCost(): void {
   apply({ name: 'orders-0', line: eventLine('MODIFIED', sliceObject(0, 9_999, 42)) });
   const known = new Set(first);
   row(
-    'objects kept of 10,000 after one flip',
+    `objects kept of ${first.length} after one flip`,
     String(view.endpoints.filter((endpoint) => known.has(endpoint)).length),
     '',
   );
