@@ -113,9 +113,12 @@ export interface ServiceCircuitOptions {
 }
 
 export interface PoolOptions {
-  /** Connections per endpoint. @default Infinity */
+  /** Connections per endpoint; calls beyond them wait, see `queue.endpoint`. @default Infinity */
   readonly connections?: number;
-  /** ms an idle connection is kept when the server gives no hint; with a hint, the hint less 2 s. @default 4_000 */
+  /**
+   * ms an idle connection is kept when the server gives no hint; with a hint, the hint less 2 s. Without a hint, what
+   * must not run twice takes a new connection sooner: after 1 s at the latest. @default 4_000
+   */
   readonly keepAliveTimeout?: number;
   /** ms after which a connection is replaced, ±10 % by endpoint. @default Infinity */
   readonly maxConnectionAge?: number;
@@ -150,7 +153,10 @@ export interface ServiceOptions {
     /** @default false */
     readonly service?: ServiceCircuitOptions | false;
   };
-  /** Share of eligible endpoints under which health is ignored, 0 to 1; 0 never ignores it. @default 0.5 */
+  /**
+   * Share of eligible endpoints under which health is ignored, 0 to 1; with 0 it is only ignored when no endpoint at
+   * all looks healthy. @default 0.5
+   */
   readonly panicThreshold?: number;
   /** ms over which a new endpoint is ramped up to its full share; false for none. @default false */
   readonly slowStart?: number | false;

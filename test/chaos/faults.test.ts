@@ -190,8 +190,40 @@ describe('the whole service', () => {
   });
 });
 
+const run = promisify(execFile);
+
+describe('a network of its own', () => {
+  /** What is wrong with the machine, or undefined where a user may make network namespaces. */
+  const problem = async (): Promise<string | undefined> => {
+    try {
+      await run('unshare', ['-Urn', 'ip', 'link', 'set', 'lo', 'up']);
+      return undefined;
+    } catch (error) {
+      return `no network namespaces here: ${(error as Error).message.split('\n', 1)[0]}`;
+    }
+  };
+
+  it('in which two of three pods have no route: no call fails, GET or POST', { timeout: 30_000 }, async ({
+    skip,
+  }) => {
+    const reason = await problem();
+    if (reason !== undefined) skip(reason);
+    const program = fileURLToPath(new URL('../support/unreachable.ts', import.meta.url));
+    const script = [
+      'ip link set lo up',
+      'ip route add unreachable 10.9.9.1/32',
+      'exec "$0" --no-warnings "$1" 10.9.9.1 10.9.9.2',
+    ].join(' && ');
+    const { stdout } = await run('unshare', ['-Urn', 'sh', '-c', script, process.execPath, program], {
+      timeout: 20_000,
+    });
+    const { slowest, ...report } = JSON.parse(stdout) as { slowest: number };
+    expect(report).toEqual({ codes: ['EHOSTUNREACH', 'ENETUNREACH'], failed: 0, executed: 200 });
+    expect(slowest).toBeLessThan(1_000);
+  });
+});
+
 describe('a process', () => {
-  const run = promisify(execFile);
   const program = fileURLToPath(new URL('../support/short-life.ts', import.meta.url));
 
   it.each(['closes', 'forgets to close', 'closes while a call hangs', 'has a dead resolver'])(
