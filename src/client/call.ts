@@ -4,14 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { Backend } from '../core/backend.ts';
 import type { PickRequest } from '../core/balancer.ts';
 import { type Cancel, holdProcess } from '../core/clock.ts';
-import {
-  type Attempt as AttemptReport,
-  ClosedError,
-  DeadlineError,
-  type FailureClass,
-  isDiscoveryError,
-  OverloadError,
-} from '../core/errors.ts';
+import { type Attempt as AttemptReport, DeadlineError, type FailureClass } from '../core/errors.ts';
 import { isFailure } from '../core/outcome.ts';
 import { targetName } from '../core/target.ts';
 import type { Verdict } from '../health/service-circuit.ts';
@@ -31,6 +24,7 @@ import {
 } from './failure.ts';
 import { AttemptFailed, fullJitter, type Retried, retryCall } from './retry.ts';
 import type { Service } from './service.ts';
+import { saysOfService, withAttempts } from './told-error.ts';
 
 /** What a call may say besides what undici knows. */
 export interface CallOptions {
@@ -560,36 +554,4 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#paused = false;
     this.#winner?.controller?.resume();
   }
-}
-
-/** Whether the end of a call says how the service fares: not when the call itself was wrong, or came too late. */
-function saysOfService(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    !isRequestError(error) &&
-    !(error instanceof ClosedError) &&
-    !(error instanceof OverloadError)
-  );
-}
-
-/**
- * The error with what was tried. An error may belong to several calls, when a connection they all waited for
- * failed: each gets its own.
- */
-function withAttempts(error: Error, attempts: readonly AttemptReport[]): Error {
-  if (isDiscoveryError(error) && error.attempts.length > 0) return error;
-  let own = error;
-  const shared = Object.hasOwn(error, 'attempts') && !isDiscoveryError(error);
-  if (shared || !Object.isExtensible(error)) {
-    own = new Error(error.message);
-    Object.setPrototypeOf(own, Object.getPrototypeOf(error));
-    Object.defineProperties(own, Object.getOwnPropertyDescriptors(error));
-  }
-  Object.defineProperty(own, 'attempts', {
-    value: attempts,
-    enumerable: true,
-    configurable: true,
-    writable: true,
-  });
-  return own;
 }
