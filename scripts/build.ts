@@ -22,20 +22,33 @@ const ordered = [
   ...['save', 'values', 'restore', 'index'].map((name) => `./dist/undici/${name}.js`),
 ];
 
+/** What tsc makes of the sources, for the oldest Node that is supported; not published. */
+const compiled = 'dist/compiled';
+
 const input = Object.fromEntries(
   [...ordered, ...published].map((path) => {
     const name = path.replace(/^\.\/dist\/(.*)\.js$/, '$1');
-    return [name, `src/${name}.ts`];
+    return [name, `${compiled}/${name}.js`];
   }),
 );
 
 rmSync('dist', { recursive: true, force: true });
-execFileSync('tsc', ['-p', 'tsconfig.build.json', '--emitDeclarationOnly'], { stdio: 'inherit' });
+const options = ['--outDir', compiled, '--declarationDir', 'dist'];
+execFileSync('tsc', ['-p', 'tsconfig.build.json', ...options], { stdio: 'inherit' });
 const bundle = await rolldown({
   input,
   platform: 'node',
-  external: (id) => !id.startsWith('.') && !id.startsWith('/'),
+  external: (id) => !id.startsWith('.') && !id.startsWith('/') && !id.startsWith(compiled),
   treeshake: false,
+  plugins: [
+    {
+      name: 'source maps back to the sources',
+      load: (id) =>
+        id.endsWith('.js')
+          ? { code: readFileSync(id, 'utf8'), map: readFileSync(`${id}.map`, 'utf8') }
+          : null,
+    },
+  ],
 });
 await bundle.write({
   dir: 'dist',
@@ -45,4 +58,5 @@ await bundle.write({
   chunkFileNames: 'chunks/[name].js',
 });
 await bundle.close();
+rmSync(compiled, { recursive: true });
 for (const path of Object.values(manifest.bin)) chmodSync(path, 0o755);
