@@ -1,3 +1,6 @@
+// First, since it leaves the platform's fetch its own dispatcher, which undici imported alone replaces.
+import '../../../src/undici/index.ts';
+
 import { Agent as HttpAgent } from 'node:http';
 import { credentials } from '@grpc/grpc-js';
 import axios from 'axios';
