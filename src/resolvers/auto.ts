@@ -1,10 +1,12 @@
+import { type Clock, systemClock } from '../core/clock.ts';
 import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
-import type { Resolver } from '../core/resolver.ts';
-import { parseServiceName, targetName } from '../core/target.ts';
+import type { Resolver, ResolverListener, Watch } from '../core/resolver.ts';
+import { parseServiceName, type Target, targetName } from '../core/target.ts';
 import { dnsShape } from './dns/options.ts';
 import { type DnsOptions, dns } from './dns.ts';
 import { preferring } from './fallback.ts';
+import { WatchError } from './kubernetes/errors.ts';
 import { isInCluster } from './kubernetes/in-cluster.ts';
 import { clusterNames } from './kubernetes/namespace.ts';
 import { noSuchService } from './kubernetes/problems.ts';
@@ -15,7 +17,7 @@ export interface AutoOptions extends KubernetesOptions, Omit<DnsOptions, 'family
 
 /**
  * In a cluster, or given a kubeconfig: `kubernetes()`, with DNS for what it cannot tell. That is a watch that is
- * forbidden or does not answer at first, for as long as that lasts; a Service of type ExternalName; and a name
+ * forbidden, or does not answer at first, for as long as that lasts; a Service of type ExternalName; and a name
  * that is no Service's. A `DiscoveryWarning` says when DNS is asked, and why. A set the watch has told is kept
  * through later outages, not replaced by DNS. Elsewhere: `dns({ hosts: true })`.
  *
@@ -26,50 +28,107 @@ export function auto(options: AutoOptions = {}): Resolver {
   const lookup = dns({ hosts: true, ...only(options, dnsShape) });
   if (options.kubeconfig === undefined && !isInCluster()) return lookup;
   const api = kubernetes(only(options, kubernetesShape));
+  const { clock = systemClock } = options;
   return {
     watch(target, listener) {
       if (parseServiceName(target.host, clusterNames().domain) === undefined)
         return lookup.watch(target, listener);
-      let reason = 'the API server has not answered yet';
-      let known = false;
-      let missing = false;
-      const watched: Resolver = {
-        watch: (target, inner) =>
-          api.watch(target, {
-            onEndpoints(endpoints, info) {
-              // Without a Service the name may still be one that DNS knows, such as example.com.
-              if (!known && endpoints.length === 0 && missing) return;
-              known = true;
-              inner.onEndpoints(endpoints, info);
-            },
-            onError(error) {
-              reason = (error instanceof ResolveError && error.cause instanceof Error ? error.cause : error)
-                .message;
-              missing = error instanceof DiscoveryWarning && error.code === noSuchService;
-              inner.onError(missing && !known ? new Error(error.message, { cause: error }) : error);
-            },
-          }),
-      };
-      const asked: Resolver = {
-        watch(target, inner) {
-          const watch = lookup.watch(target, inner);
-          queueMicrotask(() =>
-            listener.onError(
-              new DiscoveryWarning(
-                `${targetName(target)} is asked of DNS until it can be watched: ${reason}`,
-                'STEERSMAN_WARN_DNS',
-              ),
-            ),
-          );
-          return watch;
-        },
-      };
-      return preferring([watched, asked], {
-        emptyIsAnswer: true,
-        ...(options.clock === undefined ? {} : { clock: options.clock }),
-      }).watch(target, listener);
+      return new WatchOrLookup(target, listener, { api, lookup, clock });
     },
   };
+}
+
+interface Sources {
+  readonly api: Resolver;
+  readonly lookup: Resolver;
+  readonly clock: Clock;
+}
+
+/** A watch of the API with DNS behind it, begun anew when the watch turns out to be the wrong source. */
+class WatchOrLookup implements Watch {
+  readonly #target: Target;
+  readonly #listener: ResolverListener;
+  readonly #sources: Sources;
+  readonly #left: Promise<void>[] = [];
+  #current: Watch;
+  #closed = false;
+  /** The watch has told a set. */
+  #known = false;
+  /** It has said that there is no such Service. */
+  #missing = false;
+  #reason = 'the API server has not answered yet';
+
+  constructor(target: Target, listener: ResolverListener, sources: Sources) {
+    this.#target = target;
+    this.#listener = listener;
+    this.#sources = sources;
+    this.#current = this.#begin();
+  }
+
+  refresh(): void {
+    this.#current.refresh();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#left, this.#current.close()]);
+  }
+
+  #begin(): Watch {
+    const { api, lookup, clock } = this.#sources;
+    const watched: Resolver = { watch: (target, inner) => api.watch(target, this.#hear(inner)) };
+    const asked: Resolver = {
+      watch: (target, inner) => {
+        const watch = lookup.watch(target, inner);
+        queueMicrotask(() => this.#warn());
+        return watch;
+      },
+    };
+    return preferring([watched, asked], { emptyIsAnswer: true, clock }).watch(this.#target, this.#listener);
+  }
+
+  #hear(inner: ResolverListener): ResolverListener {
+    return {
+      onEndpoints: (endpoints, info) => {
+        // Without a Service the name may still be one that DNS knows, such as example.com.
+        if (!this.#known && this.#missing && endpoints.length === 0) return;
+        this.#known = true;
+        inner.onEndpoints(endpoints, info);
+      },
+      onError: (error) => {
+        this.#missing = error instanceof DiscoveryWarning && error.code === noSuchService;
+        const cause = error instanceof ResolveError && error.cause instanceof Error ? error.cause : error;
+        this.#reason = cause.message;
+        inner.onError(this.#missing && !this.#known ? new Error(error.message, { cause: error }) : error);
+        if (this.#known && isForDns(cause)) this.#beginAnew();
+      },
+    };
+  }
+
+  /** The set told so far stays with the listener until another comes. */
+  #beginAnew(): void {
+    this.#known = false;
+    this.#left.push(this.#current.close());
+    this.#current = this.#begin();
+  }
+
+  #warn(): void {
+    if (this.#closed) return;
+    this.#listener.onError(
+      new DiscoveryWarning(
+        `${targetName(this.#target)} is asked of DNS until it can be watched: ${this.#reason}`,
+        'STEERSMAN_WARN_DNS',
+      ),
+    );
+  }
+}
+
+/** What DNS knows better, however long the watch has gone well. */
+function isForDns(error: Error): boolean {
+  return (
+    error instanceof WatchError &&
+    (error.code === 'STEERSMAN_ERR_FORBIDDEN' || error.code === 'STEERSMAN_ERR_EXTERNAL_NAME')
+  );
 }
 
 /** The options a shape knows. */

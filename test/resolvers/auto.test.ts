@@ -123,6 +123,39 @@ describe('auto, given a cluster', () => {
     expect(heard.addresses).toEqual(['10.0.0.7:80']);
   });
 
+  test('goes over to DNS when a Service becomes an ExternalName, or may not be watched any more', async () => {
+    const orders = (spec: object): void =>
+      void cluster.apply({
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'orders', namespace: 'shop' },
+        spec,
+      });
+    const slice = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'orders-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'orders' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: ['10.1.0.1'] }],
+      ports: [{ name: 'http', port: 8080 }],
+    };
+    orders({ ports: [{ name: 'http', port: 80 }] });
+    cluster.apply(slice);
+    server.addresses('orders.shop', ['10.0.0.7']);
+    const heard = listen('http://orders.shop:80');
+    await heard.until(() => heard.addresses?.[0] === '10.1.0.1:8080');
+    cluster.delete(slice);
+    orders({ type: 'ExternalName', externalName: 'db.example.com' });
+    await heard.until(() => heard.addresses?.[0] === '10.0.0.7:80');
+    expect(heard.infos.at(-1)?.source).toBe('dns');
+    orders({ ports: [{ name: 'http', port: 80 }] });
+    cluster.apply(slice);
+    await heard.until(() => heard.addresses?.[0] === '10.1.0.1:8080');
+    cluster.api.rules = [];
+    cluster.api.disconnect('end');
+    await heard.until(() => heard.addresses?.[0] === '10.0.0.7:80');
+  });
+
   test('asks DNS for one even where the Service may not be read', async () => {
     cluster.api.rules = [
       { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },

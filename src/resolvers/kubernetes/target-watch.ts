@@ -166,6 +166,9 @@ export class TargetWatch implements Watch, Subscriber {
       // A set that is empty for such a reason would read as a scaled-down Service.
       if (problem.message !== this.#problem) this.onError(problem);
       this.#problem = problem.message;
+      // Pods that are gone are gone, though what has become of the Service is told as an error.
+      if (problem.code !== 'STEERSMAN_ERR_EXTERNAL_NAME' || !this.#told?.length) return;
+      this.#tell([], watch, problem.message);
       return;
     }
     this.#problem = undefined;
@@ -177,9 +180,12 @@ export class TargetWatch implements Watch, Subscriber {
     const lost = whyNotLocal(watch, this.#settings.location);
     if (lost !== undefined && !this.#warned) this.onError(new DiscoveryWarning(lost));
     this.#warned ||= lost !== undefined;
-    this.#told = endpoints;
     this.#failing = false;
-    const { resourceVersion } = watch;
+    this.#tell(endpoints, watch, note);
+  }
+
+  #tell(endpoints: readonly Endpoint[], { resourceVersion }: ServiceWatch, note: string | undefined): void {
+    this.#told = endpoints;
     const info = { source: 'kubernetes', resourceVersion, ...(note === undefined ? {} : { note }) };
     this.#call(() => this.#listener.onEndpoints(endpoints, info));
   }

@@ -208,6 +208,21 @@ describe('names that have no endpoints', () => {
     expect(heard.sets).toEqual([]);
   });
 
+  test('a Service that becomes an ExternalName loses its pods', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last?.length === 1);
+    service('orders', { type: 'ExternalName', externalName: 'db.example.com' });
+    cluster.delete({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'orders-1', namespace: 'shop' },
+    });
+    await heard.until(() => heard.last?.length === 0);
+    expect(heard.codes).toContain('STEERSMAN_ERR_EXTERNAL_NAME');
+  });
+
   test('a host that is no Service name is an error', async () => {
     const heard = listen('http://www.example.com');
     await heard.until(() => heard.errors.length > 0);
