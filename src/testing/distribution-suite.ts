@@ -99,10 +99,11 @@ export function distributionSuite(
       it('keys go to the same backend for every client, in whatever order the set comes', () => {
         const set = some(Array.from({ length: 50 }, (_, i) => at(i)));
         const turned = some([...set].reverse());
-        assert.deepEqual(
-          owners(make, set, 1).map(({ endpoint }) => endpoint.id),
-          owners(make, turned, 2).map(({ endpoint }) => endpoint.id),
-        );
+        const one = owners(make, set, 1);
+        const other = owners(make, turned, 2);
+        // Not deepEqual, whose report on many keys takes minutes.
+        const differ = one.filter((owner, i) => owner !== other[i]).length;
+        assert.equal(differ, 0, `${differ} of ${keys} keys go elsewhere`);
       });
     }
   });

@@ -310,3 +310,15 @@ describe('in simulation', () => {
     expect(results['adaptive']?.maxOverMean).toBeLessThan(1.3);
   });
 });
+
+test('a release that is called twice counts once', () => {
+  const bench = new Bench(3);
+  const one = bench.backends[0] as BackendStats;
+  one.begin();
+  const release = bench.balancer.begin?.(one);
+  one.end({ kind: 'cancelled' });
+  release?.({ kind: 'cancelled' });
+  release?.({ kind: 'cancelled' });
+  for (let i = 0; i < 6; i++) bench.begin(bench.pick());
+  expect(bench.backends.map(({ inflight }) => inflight)).toEqual([2, 2, 2]);
+});
