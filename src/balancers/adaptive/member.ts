@@ -8,6 +8,8 @@ import type { Use } from './use.ts';
 const memory = 4_000;
 const leastSampleWeight = 0.03;
 const mostSampleWeight = 0.5;
+/** Shorter rests than this, in ms, change nothing worth an exponential. */
+const shortRest = 20;
 /** Before any sample, being like the others counts as so many. */
 const prior = 4;
 /** What one sample can say: a tenth of, or four times, the usual. Heavy tails are not a pod's fault. */
@@ -110,7 +112,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const excess = this.relative - 1;
     if (excess === 0) return;
     const idle = now - this.#restedFrom;
-    if (idle <= 0) return;
+    if (idle < shortRest) return;
     this.#restedFrom = now;
     const left = (excess * Math.exp(-idle / fade)) / (1 + (Math.abs(excess) * idle) / rest);
     this.relative = Math.abs(left) < 0.01 ? 1 : 1 + left;
