@@ -188,8 +188,12 @@ class Queue {
 }
 
 function reset({ client, pod }: Line): void {
-  if (!client.destroyed) client.resetAndDestroy();
-  if (!pod.destroyed) pod.resetAndDestroy();
+  for (const socket of [client, pod]) {
+    if (socket.destroyed) continue;
+    // A reset would wait for the connection.
+    if (socket.connecting) socket.destroy();
+    else socket.resetAndDestroy();
+  }
 }
 
 async function listen(port: number): Promise<Server> {
