@@ -1,18 +1,21 @@
 /**
  * What a call costs: CPU, throughput and p99 of steersman beside what else there is, over ten endpoints, at several
- * concurrencies. The subjects take turns in short rounds, and every figure is a median of ratios within a round, since
- * the machine is never quiet for long.
+ * concurrencies. Each subject has a process of its own; they take turns in short rounds, and every ratio is a median of
+ * ratios within a round, since the machine is never quiet for long.
  *
  *     npm run bench [-- --rounds 80 --concurrency 1,50,500 --subjects steersman,platform]
  */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Order } from './caller.ts';
 import { drawing } from './drawing.ts';
-import { type Sample, type Spread, sample, spread } from './measure.ts';
+import { type Sample, type Spread, spread } from './measure.ts';
 import { grpcServers, httpServers } from './servers.ts';
-import { limit, platformFetch, type Subject, subjects } from './subjects.ts';
+import { limit, type Ports, platformFetch, subjects } from './subjects.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,8 +29,9 @@ const rounds = Number(values.rounds);
 const wanted = values.subjects?.split(',');
 
 /** ms that one subject may take in one round: short, so that what disturbs one disturbs its neighbours, too. */
-const roundTime = 25;
-const warmUp = 1_500;
+const roundTime = 40;
+/** Calls before anything is measured: compiled code is what costs are about. */
+const warmUp = 15_000;
 
 export interface Row {
   readonly name: string;
@@ -43,24 +47,53 @@ export interface Row {
   readonly p99: Spread;
 }
 
-async function compare(all: readonly Subject[], concurrency: number): Promise<Row[]> {
-  const calls = new Map<Subject, number>();
+/** A subject in its process. */
+class Caller {
+  readonly name: string;
+  readonly #child: ChildProcess;
+
+  constructor(name: string, ports: Ports) {
+    this.name = name;
+    this.#child = fork(join(import.meta.dirname, 'caller.ts'), [name, JSON.stringify(ports)]);
+    this.#child.on('exit', (code) => {
+      if (code) throw new Error(`${name} ended with ${code}`);
+    });
+  }
+
+  async ready(): Promise<void> {
+    await once(this.#child, 'message');
+  }
+
+  async sample(calls: number, concurrency: number): Promise<Sample> {
+    const order: Order = { calls, concurrency };
+    this.#child.send(order);
+    const [taken] = await once(this.#child, 'message');
+    return taken as Sample;
+  }
+
+  close(): void {
+    this.#child.disconnect();
+  }
+}
+
+async function compare(all: readonly Caller[], concurrency: number): Promise<Row[]> {
+  const calls = new Map<Caller, number>();
   for (const subject of all) {
-    await sample(subject, warmUp, concurrency);
-    const { rate } = await sample(subject, warmUp, concurrency);
+    await subject.sample(warmUp, concurrency);
+    const { rate } = await subject.sample(warmUp, concurrency);
     calls.set(subject, Math.max(2 * concurrency, Math.round((rate * roundTime) / 1_000)));
   }
-  const taken = new Map<Subject, Sample[]>(all.map((subject) => [subject, []]));
+  const taken = new Map<Caller, Sample[]>(all.map((subject) => [subject, []]));
   for (let round = 0; round < rounds; round++) {
     // Each round in another order, so that nobody always follows the same one.
     const order = all.map(
-      (_, i) => all[(i * (round % 2 === 0 ? 1 : all.length - 1) + round) % all.length] as Subject,
+      (_, i) => all[(i * (round % 2 === 0 ? 1 : all.length - 1) + round) % all.length] as Caller,
     );
     for (const subject of order)
-      taken.get(subject)?.push(await sample(subject, calls.get(subject) as number, concurrency));
+      taken.get(subject)?.push(await subject.sample(calls.get(subject) as number, concurrency));
   }
   const samplesOf = (name: string): Sample[] =>
-    taken.get(all.find((subject) => subject.name === name) as Subject) as Sample[];
+    taken.get(all.find((subject) => subject.name === name) as Caller) as Sample[];
   const base = samplesOf(limit);
   const fetched = samplesOf(platformFetch);
   return all.map((subject) => {
@@ -103,13 +136,15 @@ function table(rows: readonly Row[]): string {
 
 const servers = await httpServers(10);
 const grpc = await grpcServers(10);
-const all = (await subjects(servers.ports, grpc.ports)).filter(
-  ({ name }) =>
-    name === limit ||
-    name === platformFetch ||
-    wanted === undefined ||
-    wanted.some((part) => name.includes(part)),
-);
+const ports = { http: servers.ports, grpc: grpc.ports };
+const all: Caller[] = [];
+for (const name of Object.keys(subjects)) {
+  const chosen = wanted === undefined || wanted.some((part) => name.includes(part));
+  if (!chosen && name !== limit && name !== platformFetch) continue;
+  const caller = new Caller(name, ports);
+  await caller.ready();
+  all.push(caller);
+}
 const results: Record<string, Row[]> = {};
 try {
   for (const concurrency of values.concurrency.split(',').map(Number)) {
@@ -120,7 +155,7 @@ try {
     );
   }
 } finally {
-  await Promise.all(all.map((subject) => subject.close()));
+  for (const caller of all) caller.close();
   servers.close();
   grpc.close();
 }
@@ -146,5 +181,3 @@ console.log(
 console.log(
   `steersman fetch ÷ platform fetch: ${ratio('steersman fetch', 'cpuOfFetch').toFixed(2)} (goal: at most 0.30)`,
 );
-// grpc-js and the platform's fetch keep their idle connections.
-process.exit();

@@ -19,121 +19,99 @@ import { Users } from './grpc.ts';
 
 /** One way to make a call and read its answer to the end. */
 export interface Subject {
-  readonly name: string;
   call(): Promise<unknown>;
-  close(): Promise<unknown>;
 }
+
+/** Where the servers are. */
+export interface Ports {
+  readonly http: readonly number[];
+  readonly grpc: readonly number[];
+}
+
+type Make = (ports: Ports) => Subject | Promise<Subject>;
 
 const path = '/users/42';
 
-/** The name that all the others' costs are divided by. */
+/** The names that all the others' costs are divided by. */
 export const limit = 'static round-robin over Pools';
 export const platformFetch = 'platform fetch';
 
 /** Everything that is compared, each with a warm connection pool of its own. Nothing is turned off. */
-export async function subjects(ports: readonly number[], grpcPorts: readonly number[]): Promise<Subject[]> {
-  const origins = ports.map((port) => `http://127.0.0.1:${port}`);
-  const endpoints = ports.map((port) => `127.0.0.1:${port}`);
-
-  const client = createClient('http://user-service', { resolver: fixed(endpoints) });
-  await client.ready();
-  const wrapped = createFetch({ resolver: fixed(endpoints) });
-
-  const pools = origins.map((origin) => new Pool(origin));
-  const balanced = new BalancedPool(origins);
-  const inTurn = turns(origins);
-  const turnOfPools = turns(pools);
-  // One origin: its connections take turns.
-  const roundRobin = new RoundRobinPool(origins[0] as string, { connections: 50 });
-  const intercepted = new Agent().compose(
-    interceptors.dns({
-      lookup: (_origin, _options, callback) =>
-        callback(
-          null,
-          ports.map((port) => ({
-            address: '127.0.0.1',
-            family: 4 as const,
-            ttl: 60_000,
-            port,
-          })) as never,
-        ),
-    }),
-    interceptors.retry(),
-  );
-  const agent = new HttpAgent({ keepAlive: true });
-  const http = axios.create({ httpAgent: agent });
-  const gotten = got.extend({ agent: { http: agent }, retry: { limit: 0 } });
-  const grpc = new Users(
-    `ipv4:${grpcPorts.map((port) => `127.0.0.1:${port}`).join(',')}`,
-    credentials.createInsecure(),
-    {
+export const subjects: Readonly<Record<string, Make>> = {
+  [limit]: ({ http }) => {
+    const pool = turns(origins(http).map((origin) => new Pool(origin)));
+    return { call: () => read(pool().request({ path, method: 'GET' })) };
+  },
+  'steersman request': async ({ http }) => {
+    const client = createClient('http://user-service', { resolver: fixed(endpoints(http)) });
+    await client.ready();
+    return { call: () => read(client.request({ path, method: 'GET' })) };
+  },
+  'steersman fetch': ({ http }) => {
+    const wrapped = createFetch({ resolver: fixed(endpoints(http)) });
+    return { call: async () => (await wrapped(`http://user-service${path}`)).json() };
+  },
+  'undici BalancedPool': ({ http }) => {
+    const balanced = new BalancedPool(origins(http));
+    return { call: () => read(balanced.request({ path, method: 'GET' })) };
+  },
+  'undici RoundRobinPool': ({ http }) => {
+    // Of one origin: it is its connections that take turns.
+    const pool = new RoundRobinPool(origins(http)[0] as string, { connections: 50 });
+    return { call: () => read(pool.request({ path, method: 'GET' })) };
+  },
+  'undici dns + retry': ({ http }) => {
+    const records = http.map((port) => ({ address: '127.0.0.1', family: 4 as const, ttl: 60_000, port }));
+    const agent = new Agent().compose(
+      interceptors.dns({ lookup: (_origin, _options, callback) => callback(null, records as never) }),
+      interceptors.retry(),
+    );
+    return { call: () => read(agent.request({ origin: 'http://user-service', path, method: 'GET' })) };
+  },
+  [platformFetch]: ({ http }) => {
+    const origin = turns(origins(http));
+    return { call: async () => (await fetch(`${origin()}${path}`)).json() };
+  },
+  'undici fetch': ({ http }) => {
+    const origin = turns(origins(http));
+    return { call: async () => (await undiciFetch(`${origin()}${path}`)).json() };
+  },
+  axios: ({ http }) => {
+    const origin = turns(origins(http));
+    const instance = axios.create({ httpAgent: new HttpAgent({ keepAlive: true }) });
+    return { call: async () => (await instance.get(`${origin()}${path}`)).data };
+  },
+  got: ({ http }) => {
+    const origin = turns(origins(http));
+    const instance = got.extend({ agent: { http: new HttpAgent({ keepAlive: true }) }, retry: { limit: 0 } });
+    return { call: () => instance(`${origin()}${path}`).json() };
+  },
+  'grpc-js round_robin': ({ grpc }) => {
+    const addresses = `ipv4:${grpc.map((port) => `127.0.0.1:${port}`).join(',')}`;
+    const client = new Users(addresses, credentials.createInsecure(), {
       'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
-    },
-  );
-
-  return [
-    {
-      name: limit,
-      call: () => read(turnOfPools().request({ path, method: 'GET' })),
-      close: () => Promise.all(pools.map((pool) => pool.close())),
-    },
-    {
-      name: 'steersman request',
-      call: () => read(client.request({ path, method: 'GET' })),
-      close: () => client.close(),
-    },
-    {
-      name: 'steersman fetch',
-      call: async () => (await wrapped(`http://user-service${path}`)).json(),
-      close: () => wrapped.close(),
-    },
-    {
-      name: 'undici BalancedPool',
-      call: () => read(balanced.request({ path, method: 'GET' })),
-      close: () => balanced.close(),
-    },
-    {
-      name: 'undici RoundRobinPool',
-      call: () => read(roundRobin.request({ path, method: 'GET' })),
-      close: () => roundRobin.close(),
-    },
-    {
-      name: 'undici dns + retry',
-      call: () => read(intercepted.request({ origin: 'http://user-service', path, method: 'GET' })),
-      close: () => intercepted.close(),
-    },
-    {
-      name: platformFetch,
-      call: async () => (await fetch(`${inTurn()}${path}`)).json(),
-      close: () => Promise.resolve(),
-    },
-    {
-      name: 'undici fetch',
-      call: async () => (await undiciFetch(`${inTurn()}${path}`)).json(),
-      close: () => Promise.resolve(),
-    },
-    {
-      name: 'axios',
-      call: async () => (await http.get(`${inTurn()}${path}`)).data,
-      close: () => Promise.resolve(),
-    },
-    { name: 'got', call: () => gotten(`${inTurn()}${path}`).json(), close: async () => agent.destroy() },
-    {
-      name: 'grpc-js round_robin',
+    });
+    type Get = (request: unknown, done: (error: Error | null, value: unknown) => void) => void;
+    const get = (client['get'] as Get).bind(client);
+    return {
       call: () =>
         new Promise((resolve, reject) => {
-          (grpc['get'] as (request: unknown, done: (error: Error | null, value: unknown) => void) => void)(
-            { id: 42 },
-            (error, value) => (error === null ? resolve(value) : reject(error)),
-          );
+          get({ id: 42 }, (error, value) => (error === null ? resolve(value) : reject(error)));
         }),
-      close: async () => grpc.close(),
-    },
-  ];
-}
+    };
+  },
+};
 
 async function read(pending: Promise<Dispatcher.ResponseData>): Promise<unknown> {
   return (await pending).body.json();
+}
+
+function origins(ports: readonly number[]): string[] {
+  return ports.map((port) => `http://127.0.0.1:${port}`);
+}
+
+function endpoints(ports: readonly number[]): string[] {
+  return ports.map((port) => `127.0.0.1:${port}`);
 }
 
 function turns<T>(items: readonly T[]): () => T {
