@@ -1,6 +1,6 @@
 import type { Dispatcher as DispatcherType } from 'undici';
 import { checkOptions } from '../core/options.ts';
-import { checkHost, parseTarget } from '../core/target.ts';
+import { checkHost, isAddress, parseTarget, type Target } from '../core/target.ts';
 import { modernHandler } from '../undici/handler.ts';
 import { Dispatcher } from '../undici/index.ts';
 import type { CallDispatchOptions } from './call.ts';
@@ -165,7 +165,7 @@ class Agent extends Dispatcher {
 
   #add(url: URL): Service {
     const options = this.#optionsOf(url);
-    const service = makeService(parseTarget(url.origin, options.port), url.origin, options);
+    const service = makeService(targetOf(url, options.port), url.origin, options);
     for (const { event, listener } of this.#listeners) service.events.on(event, listener as never);
     this.#services.set(url.origin, service);
     if (this.#closing !== undefined) void service.close();
@@ -196,6 +196,14 @@ export type ServiceAgent = Agent & AnyDispatcher;
 export const ServiceAgent: new (options?: AgentOptions) => ServiceAgent = Agent as unknown as new (
   options?: AgentOptions,
 ) => ServiceAgent;
+
+/** `match` may take addresses too: whoever writes it knows what its resolver makes of them. */
+function targetOf(url: URL, port: number | string | undefined): Target {
+  if (!isAddress(url.hostname)) return parseTarget(url.origin, port);
+  const own = port ?? (url.port === '' ? undefined : Number(url.port));
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return { protocol: url.protocol, host, ...(own === undefined ? {} : { port: own }) };
+}
 
 function checked(options: AgentOptions): AgentOptions {
   checkOptions('ServiceAgent', fleetShape, options);

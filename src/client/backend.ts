@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { BackendStats } from '../core/backend.ts';
-import { afterTwoTurns, type Clock } from '../core/clock.ts';
+import { afterTwoTurns, type Clock, type Random } from '../core/clock.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { Circuit, CircuitState } from '../health/circuit.ts';
@@ -17,6 +17,10 @@ export class LiveBackend extends BackendStats {
   #connect: (endpoint: Endpoint) => Dispatcher;
   #dispatcher: Dispatcher | undefined;
   #closing: Promise<void> | undefined;
+  /** Dispatchers that were replaced, each until its calls have ended. */
+  readonly #replaced = new Map<Dispatcher, Promise<void>>();
+  /** When the connections of a sole endpoint are renewed. */
+  #renewal = Number.POSITIVE_INFINITY;
   readonly #unused = Promise.withResolvers<void>();
 
   constructor(endpoint: Endpoint, clock: Clock, connect: (endpoint: Endpoint) => Dispatcher) {
@@ -53,11 +57,24 @@ export class LiveBackend extends BackendStats {
   reconnect(clock: Clock, timeout: number): void {
     const old = this.#dispatcher;
     this.#dispatcher = undefined;
-    if (old !== undefined) void drained(old, clock, timeout, new Promise(() => {}));
+    if (old === undefined) return;
+    const gone = drained(old, clock, timeout, new Promise(() => {})).then(() => {
+      this.#replaced.delete(old);
+    });
+    this.#replaced.set(old, gone);
+  }
+
+  /** Renews the connections when they are older than `age` ms, ±10 %: a virtual IP chooses per connection. */
+  renew(age: number, clock: Clock, random: Random, drainTimeout: number): void {
+    const now = clock.now();
+    if (this.connected && now < this.#renewal) return;
+    this.reconnect(clock, drainTimeout);
+    this.#renewal = now + age * (0.9 + 0.2 * random());
   }
 
   /** Cuts the calls in flight. */
   destroy(): void {
+    for (const old of this.#replaced.keys()) void destroyed(old);
     if (this.#dispatcher !== undefined) void destroyed(this.#dispatcher);
   }
 
@@ -65,6 +82,7 @@ export class LiveBackend extends BackendStats {
     this.circuit?.close();
     if (this.inflight === 0) this.#unused.resolve();
     if (this.#dispatcher !== undefined) await drained(this.#dispatcher, clock, timeout, this.#unused.promise);
+    await Promise.all(this.#replaced.values());
   }
 
   override end(outcome: Outcome): void {

@@ -120,7 +120,11 @@ export interface PoolOptions {
    * must not run twice takes a new connection sooner: after 1 s at the latest. @default 4_000
    */
   readonly keepAliveTimeout?: number;
-  /** ms after which a connection is replaced, ±10 % by endpoint. @default Infinity */
+  /**
+   * ms after which a connection is replaced, ±10 % by endpoint.
+   * @default Infinity; 30_000 for a service with one endpoint that is not watched: it may be a virtual IP, behind
+   * which another pod is chosen for each connection
+   */
   readonly maxConnectionAge?: number;
   /** ms that calls in flight to a removed endpoint, or at `close()`, may take to finish. @default 30_000 */
   readonly drainTimeout?: number;

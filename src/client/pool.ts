@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Clock, Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
@@ -93,7 +93,8 @@ function pinned(
         hostname: endpoint.address,
         port: String(endpoint.port),
         // Never the Host header of a request: it may not choose whose certificate is good.
-        ...(secure ? { servername: service.servername } : { servername: undefined }),
+        // An address is no SNI (RFC 6066 §3); its certificate is checked all the same.
+        servername: secure && isIP(service.servername) === 0 ? service.servername : undefined,
       } as buildConnector.Options,
       (...result) => {
         cancel();

@@ -302,7 +302,16 @@ export class Service implements Judge {
     if (this.settings.slowStart !== 0 && picked instanceof LiveBackend) {
       picked = this.#slowStart(picked, request);
     }
-    return picked instanceof LiveBackend && this.#full(picked) ? this.#pickFree(request) : picked;
+    if (picked instanceof LiveBackend && this.#full(picked)) picked = this.#pickFree(request);
+    if (this.#backends.size === 1 && picked instanceof LiveBackend) this.#renew(picked);
+    return picked;
+  }
+
+  /** What is watched is a pod; any other sole endpoint may be a virtual IP. */
+  #renew(backend: LiveBackend): void {
+    const { soleConnectionAge, drainTimeout } = this.settings;
+    if (soleConnectionAge === Number.POSITIVE_INFINITY || this.#info?.source === 'kubernetes') return;
+    backend.renew(soleConnectionAge, this.clock, this.random, drainTimeout);
   }
 
   /** Whether there is an eligible backend that is none of these. */
@@ -622,7 +631,7 @@ export class Service implements Judge {
   #whyEmpty(): string {
     const source = this.#info?.source ?? 'the resolver';
     return this.#staleSince === undefined
-      ? `${source} says it has none`
+      ? (this.#info?.note ?? `${source} says it has none`)
       : `${source} failed since: ${this.#lastError?.message}`;
   }
 

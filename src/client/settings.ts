@@ -39,6 +39,8 @@ export interface Settings {
   readonly panicThreshold: number;
   readonly slowStart: number;
   readonly drainTimeout: number;
+  /** ms after which the connections of a service's only endpoint are renewed; Infinity where the pools do it. */
+  readonly soleConnectionAge: number;
 }
 
 /** Streams that undici opens on one HTTP/2 connection. */
@@ -91,5 +93,6 @@ export function settingsOf(options: ServiceOptions): Settings {
     panicThreshold: options.panicThreshold ?? 0.5,
     slowStart: options.slowStart || 0,
     drainTimeout: pool.drainTimeout ?? 30_000,
+    soleConnectionAge: pool.maxConnectionAge === undefined ? 30_000 : Number.POSITIVE_INFINITY,
   };
 }

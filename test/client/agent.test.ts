@@ -189,3 +189,18 @@ describe('ServiceAgent', () => {
     await agent.close();
   });
 });
+
+describe('a match', () => {
+  it('may take an address: whoever writes it knows what its resolver makes of it', async () => {
+    const transport = new FakeTransport();
+    const agent = new ServiceAgent({
+      match: (url) => url.hostname === '192.0.2.1' || undefined,
+      resolver: new FakeResolver(['10.0.0.1:80']),
+      transport,
+    });
+    const { statusCode } = await agent.request({ origin: 'http://192.0.2.1:8080', path: '/', method: 'GET' });
+    expect(statusCode).toBe(200);
+    expect(transport.served()).toEqual({ '10.0.0.1:80': 1 });
+    await agent.close();
+  });
+});
