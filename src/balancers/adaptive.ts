@@ -5,6 +5,7 @@ import { checkOptions, func, implementing } from '../core/options.ts';
 import type { Outcome, Release } from '../core/outcome.ts';
 import { Fleet } from './adaptive/fleet.ts';
 import { AdaptiveMember } from './adaptive/member.ts';
+import { Pulse } from './adaptive/pulse.ts';
 import { Use } from './adaptive/use.ts';
 import { fewest } from './least-connection.ts';
 import { type Ranking, ranking } from './ranking.ts';
@@ -17,10 +18,6 @@ export interface AdaptiveOptions {
   readonly clock?: Clock;
 }
 
-/** ms between two looks at what changes by time alone: old calls, idle backends, our own event loop. */
-const tick = 25;
-/** ms that a tick may be late before our event loop counts as stalled; timers are late by a few anyway. */
-const usualDelay = 8;
 /** A broken backend gets one trial per so many calls, so that trials fail no more than about 0.1 % of all … */
 const callsPerTrial = 800;
 /** … and no sooner, nor later, than after so many ms. */
@@ -29,9 +26,6 @@ const latestTrial = 15_000;
 /** A turn is as many calls as there are backends. One that got none for two turns, and 100 more per 1 of excess in `r`, gets the next. */
 const fewTurns = 2;
 const turnsPerExcess = 100;
-/** Readings of the clock that are less than so many ms apart become rarer, down to one in so many calls. */
-const quickly = 0.25;
-const longestStride = 15;
 /** A pick in so many looks at one more backend than it needs. */
 const checkEvery = 8;
 /** ms over which the rate of calls is averaged. */
@@ -81,35 +75,28 @@ type Known = AdaptiveMember<AdaptiveView>;
 
 class Adaptive implements Balancer {
   readonly #random: Random;
-  readonly #clock: Clock;
+  readonly #pulse: Pulse;
   readonly #roster: Roster<Known, AdaptiveView>;
   readonly #free: Use<AdaptiveView>[] = [];
   readonly #watched: Known[] = [];
   readonly #end = (use: Use<AdaptiveView>, outcome: Outcome): void => this.#release(use, outcome);
-  readonly #onTick = (): void => this.#tick();
   #told = false;
-  /** The last reading of the clock. */
-  #now: number;
-  /** How many calls begin between two readings, and how many still to come. */
-  #stride = 0;
-  #skip = 0;
   #uses = 0;
-  #ticking = false;
-  #due = 0;
-  #swept = 0;
-  /** How long our event loop has been blocked in all, and when it last was, in ms. */
-  #stalled = 0;
-  #lastStallBegan = 0;
+  #swept: number;
   #calls = 0;
   #begun = 0;
   #rate = 0;
 
   constructor(random: Random, clock: Clock) {
     this.#random = random;
-    this.#clock = clock;
-    this.#now = this.#swept = clock.now();
+    this.#pulse = new Pulse(
+      clock,
+      () => this.#sweep(),
+      () => this.#uses > 0,
+    );
+    this.#swept = this.#pulse.now;
     this.#roster = new Roster<Known, AdaptiveView>(
-      (backend) => new AdaptiveMember(backend, this.#now, this.#begun),
+      (backend) => new AdaptiveMember(backend, this.#pulse.now, this.#begun),
       (backends, members) => this.#arrange(backends, members),
     );
   }
@@ -138,7 +125,7 @@ class Adaptive implements Balancer {
 
   begin(backend: Backend): Release {
     this.#told = true;
-    const now = this.#readClock();
+    const now = this.#pulse.read();
     const member = this.#roster.member(backend);
     if (member.uses === 0) member.relax(now);
     member.uses++;
@@ -151,26 +138,14 @@ class Adaptive implements Balancer {
     use.open = true;
     use.start = now;
     use.seen = member.inflight;
-    use.stalled = this.#stalled;
+    use.stalled = this.#pulse.stalled;
     use.link();
     this.#uses++;
     this.#calls++;
     this.#watch(member);
     this.#rank(member);
-    if (!this.#ticking) this.#startTicking();
+    this.#pulse.start();
     return use.release;
-  }
-
-  /** The time, read so often only that it is at most about half a ms old, because reading costs as much as a pick. */
-  #readClock(): number {
-    if (this.#skip > 0) {
-      this.#skip--;
-      return this.#now;
-    }
-    const now = this.#clock.now();
-    this.#stride = now - this.#now < quickly ? Math.min(2 * this.#stride + 1, longestStride) : 0;
-    this.#skip = this.#stride;
-    return (this.#now = now);
   }
 
   #release(use: Use<AdaptiveView>, outcome: Outcome): void {
@@ -186,16 +161,20 @@ class Adaptive implements Balancer {
     if (outcome.kind !== 'cancelled') {
       const at = start + outcome.latency;
       // An answer that was there before the last stall began was not delayed by it.
-      const blur = at < this.#lastStallBegan ? 0 : this.#stalled - use.stalled;
+      const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
       member.learn(outcome, seen, at, blur);
       if (member.suspicion > 0) {
-        member.lastUse = this.#now;
+        member.lastUse = this.#pulse.now;
         member.jitter = 0.8 + 0.4 * this.#random();
       }
     } else if (awaited) {
-      member.learnAtLeast(this.#now - start - (this.#stalled - use.stalled), seen, this.#now);
+      member.learnAtLeast(
+        this.#pulse.now - start - (this.#pulse.stalled - use.stalled),
+        seen,
+        this.#pulse.now,
+      );
     }
-    if (member.uses === 0) member.idleFrom(this.#now);
+    if (member.uses === 0) member.idleFrom(this.#pulse.now);
     this.#watch(member);
     this.#rank(member);
   }
@@ -210,7 +189,7 @@ class Adaptive implements Balancer {
       const index = turns.first();
       const member = view.members[index] as Known;
       member.count();
-      turns.delay(member.cost(this.#now, this.#stalled));
+      turns.delay(member.cost(this.#pulse.now, this.#pulse.stalled));
       const backend = backends[index] as Backend;
       if (!tried?.has(backend)) return backend;
     }
@@ -235,7 +214,7 @@ class Adaptive implements Balancer {
 
   #rank(member: Known): void {
     if (member.view !== undefined && !member.view.stale)
-      member.view.ranking.set(member.index, member.cost(this.#now, this.#stalled));
+      member.view.ranking.set(member.index, member.cost(this.#pulse.now, this.#pulse.stalled));
   }
 
   #watch(member: Known): void {
@@ -244,31 +223,9 @@ class Adaptive implements Balancer {
     this.#watched.push(member);
   }
 
-  #startTicking(): void {
-    this.#ticking = true;
-    this.#due = this.#now + tick;
-    this.#clock.schedule(tick, this.#onTick);
-    if (this.#now - this.#swept >= tick) this.#sweep();
-  }
-
-  #tick(): void {
-    const now = (this.#now = this.#clock.now());
-    this.#stride = this.#skip = 0;
-    if (now - this.#due > usualDelay) {
-      // It may have begun right after the last tick.
-      this.#lastStallBegan = this.#due - tick;
-      this.#stalled += now - this.#lastStallBegan;
-    }
-    this.#sweep();
-    this.#ticking = this.#uses > 0;
-    if (!this.#ticking) return;
-    this.#due = now + tick;
-    this.#clock.schedule(tick, this.#onTick);
-  }
-
   /** Brings up to date what changes by time alone. */
   #sweep(): void {
-    const now = this.#now;
+    const now = this.#pulse.now;
     const elapsed = now - this.#swept;
     if (elapsed > 0) {
       this.#rate += (this.#calls / elapsed - this.#rate) * Math.min(1, elapsed / rateMemory);
@@ -305,7 +262,7 @@ class Adaptive implements Balancer {
       member.fleet = fleet;
       if (member.suspicion > 0) fleet.suspects++;
       member.count();
-      ranked.set(index, member.cost(this.#now, this.#stalled));
+      ranked.set(index, member.cost(this.#pulse.now, this.#pulse.stalled));
     });
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
