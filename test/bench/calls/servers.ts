@@ -35,8 +35,8 @@ async function nginxServers(count: number): Promise<Servers> {
   const config = join(folder, 'nginx.conf');
   writeFileSync(
     config,
-    `worker_processes 1; daemon off; pid ${folder}/pid; error_log ${folder}/error.log;
-events { worker_connections 8192; }
+    `worker_processes 1; worker_rlimit_nofile 16384; daemon off; pid ${folder}/pid; error_log ${folder}/error.log;
+events { worker_connections 16384; }
 http {
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; server_tokens off;
   ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder};`).join(' ')}
@@ -45,6 +45,8 @@ http {
 }`,
   );
   const child = spawn('nginx', ['-c', config, '-p', folder], { stdio: 'inherit' });
+  // However the benchmark ends.
+  process.once('exit', () => child.kill());
   await Promise.all(ports.map(reachable));
   return {
     kind: 'nginx',
