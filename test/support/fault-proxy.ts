@@ -190,8 +190,8 @@ class Queue {
 function reset({ client, pod }: Line): void {
   for (const socket of [client, pod]) {
     if (socket.destroyed) continue;
-    // A reset would wait for the connection.
-    if (socket.connecting) socket.destroy();
+    // A reset would wait for a connection, and libuv refuses one behind an end: the handle would stay open.
+    if (socket.connecting || socket.writableEnded) socket.destroy();
     else socket.resetAndDestroy();
   }
 }
