@@ -14,17 +14,20 @@ type Controller = Dispatcher.DispatchController;
 const longestIdle = 1_000;
 /** No server closes connections that have been idle for so few ms. */
 const shortestIdle = 10;
+/** So many connections must have survived a rest: one may just have been before the server's time. */
+const witnesses = 8;
 
 /**
  * How long connections to one endpoint may be idle before a request that must not run twice avoids them: the server
  * may be closing them at this very moment, and then nobody can say whether it saw the request. A server that gives a
  * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. With one that does not, a connection may have been
- * idle for as long as another was seen to survive, up to a second; and once the server was seen to close an idle one,
+ * idle for as long as eight others were seen to survive, up to a second; and once the server was seen to close an idle one,
  * for half of the time which that took.
  */
 export class IdleLimit {
   readonly #clock: Clock;
-  #survived = shortestIdle;
+  /** The longest rests that were survived, ascending. */
+  readonly #survived: number[] = new Array<number>(witnesses).fill(shortestIdle);
   #closed = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock) {
@@ -32,12 +35,12 @@ export class IdleLimit {
   }
 
   get ms(): number {
-    return Math.min(longestIdle, this.#survived, this.#closed / 2);
+    return Math.min(longestIdle, this.survival, this.#closed / 2);
   }
 
   /** ms */
   get survival(): number {
-    return this.#survived;
+    return this.#survived[0] as number;
   }
 
   now(): number {
@@ -45,7 +48,9 @@ export class IdleLimit {
   }
 
   survived(idle: number): void {
-    this.#survived = Math.max(this.#survived, idle);
+    if (idle <= this.survival) return;
+    this.#survived[0] = idle;
+    this.#survived.sort((a, b) => a - b);
   }
 
   closedAfter(idle: number): void {
