@@ -14,15 +14,17 @@ type Controller = Dispatcher.DispatchController;
 const longestIdle = 1_000;
 /** No server closes connections that have been idle for so few ms. */
 const shortestIdle = 10;
+/** Share of a server's idle time that is used: a loaded process sees answers, and closes, tens of ms late. */
+const margin = 0.25;
 /** So many connections must have survived a rest: one may just have been before the server's time. */
 const witnesses = 8;
 
 /**
  * How long connections to one endpoint may be idle before a request that must not run twice avoids them: the server
  * may be closing them at this very moment, and then nobody can say whether it saw the request. A server that gives a
- * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. With one that does not, a connection may have been
- * idle for as long as eight others were seen to survive, up to a second; and once the server was seen to close an idle one,
- * for half of the time which that took.
+ * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. With one that does not, a connection may have
+ * been idle for as long as eight others were seen to survive, up to a second; and once the server was seen to close an
+ * idle one, for a quarter of the time which that took.
  */
 export class IdleLimit {
   readonly #clock: Clock;
@@ -35,7 +37,7 @@ export class IdleLimit {
   }
 
   get ms(): number {
-    return Math.min(longestIdle, this.survival, this.#closed / 2);
+    return Math.min(longestIdle, this.survival, this.#closed * margin);
   }
 
   /** ms */
@@ -82,16 +84,20 @@ class Line {
       });
   }
 
-  /** Begins to be used; true when it has been idle for longer than is safe. */
-  use(): boolean {
-    const { socket, idleSince, limit } = this;
-    this.idleSince = undefined;
-    if (this.hinted || socket === undefined || socket.destroyed || idleSince === undefined) return false;
-    const idle = limit.now() - idleSince;
-    const safe = idle <= limit.ms;
-    // A close that is in the kernel already would have to be heard first.
-    if (idle > limit.survival) afterTwoTurns(() => limit.survived(idle));
-    return !safe;
+  /** ms since the last response ended; undefined where there is nothing to fear. */
+  get idle(): number | undefined {
+    const { socket, idleSince, hinted } = this;
+    if (hinted || socket === undefined || socket.destroyed || idleSince === undefined) return undefined;
+    return this.limit.now() - idleSince;
+  }
+
+  /** Notes that the connection has survived, once a close that is under way would have been heard. */
+  witness(idle: number, then?: () => void): void {
+    const { socket, limit } = this;
+    afterTwoTurns(() => {
+      if (socket?.destroyed === false && !socket.readableEnded) limit.survived(idle);
+      then?.();
+    });
   }
 
   #connected(socket: Socket): void {
@@ -171,14 +177,23 @@ export class CarefulClient extends Client {
     });
   }
 
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+  override dispatch(options: Dispatcher.DispatchOptions, given: Dispatcher.DispatchHandler): boolean {
     const line = this.#line;
-    const stale = line.use();
-    if (stale && !(options.idempotent ?? isIdempotentMethod(options.method)) && this.stats.size === 0) {
-      line.socket?.destroy();
-    }
-    if (line.asked) return super.dispatch(options, handler);
+    const handler = line.asked ? given : new HintReader(given, line);
     line.asked = true;
-    return super.dispatch(options, new HintReader(handler, line));
+    const { idle } = line;
+    if (idle !== undefined && idle > line.limit.ms) {
+      if (!(options.idempotent ?? isIdempotentMethod(options.method)) && this.stats.size === 0) {
+        line.witness(idle, () => {
+          line.socket?.destroy();
+          super.dispatch(options, handler);
+        });
+        // As for every request: taken, and no room for another.
+        return false;
+      }
+      line.witness(idle);
+    }
+    line.idleSince = undefined;
+    return super.dispatch(options, handler);
   }
 }
