@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { systemRandom } from '../core/clock.ts';
+import { branded } from '../core/errors.ts';
 import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
 import type { CallOptions } from './call.ts';
 import type { ClientEvent, Listener } from './events.ts';
@@ -132,7 +133,9 @@ export function platformFetch(
     if (hashKey !== undefined || idempotent !== undefined)
       own['dispatcher'] = withCallOptions(dispatcher, { hashKey, idempotent });
   }
-  return platform(input, own as RequestInit);
+  return platform(input, own as RequestInit).catch((error: unknown) => {
+    throw error instanceof TypeError ? branded(error) : error;
+  });
 }
 
 /** The platform makes the dispatch options itself, so what only we know of a call goes with its dispatcher. */

@@ -81,7 +81,20 @@ export class ClosedError extends DiscoveryError {
   readonly code = 'STEERSMAN_ERR_CLOSED';
 }
 
-/** Whether an error is this library's own, also across duplicate installs. */
+/**
+ * `fetch` throws `TypeError`s. One whose cause is a `DiscoveryError` is told as one as well: it has the brand, and the
+ * cause's code, target and attempts, so that whoever asks `isDiscoveryError` need not look for causes.
+ */
+export function branded(error: TypeError): TypeError {
+  const { cause } = error;
+  if (!isDiscoveryError(cause)) return error;
+  const { code, target, attempts } = cause;
+  for (const [key, value] of Object.entries({ code, target, attempts }))
+    Object.defineProperty(error, key, { value });
+  return Object.defineProperty(error, brand, { value: true });
+}
+
+/** Whether an error is this library's own, also across duplicate installs; `fetch` throws it as the `cause` of a `TypeError`. */
 export function isDiscoveryError(error: unknown): error is DiscoveryError {
   return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[brand] === true;
 }

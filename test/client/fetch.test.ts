@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AgentOptions } from '../../src/client/agent.ts';
 import { createClient } from '../../src/client/client.ts';
 import { createFetch, type Fetch } from '../../src/client/fetch.ts';
+import { isDiscoveryError } from '../../src/core/errors.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { FakeTransport } from '../../src/testing/fake-transport.ts';
 
@@ -341,5 +342,22 @@ describe('what is no service', () => {
       await fetch(url, init);
       expect(platform).toHaveBeenLastCalledWith(url, init);
     }
+  });
+});
+
+describe('an error of discovery', () => {
+  it.each([
+    ['on the lean path', {}],
+    ['on the platform’s', { cache: 'no-store' as const, integrity: '', referrer: 'about:client' }],
+  ])('is a TypeError, as ever, and told as what it is %s', async (_, init) => {
+    await using fetch = createFetch({ resolver: new FakeResolver([]) });
+    const error = await fetch('http://orders/', init).then(
+      () => expect.fail('an empty set answered'),
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error).toMatchObject({ message: 'fetch failed', cause: { code: 'STEERSMAN_ERR_NO_ENDPOINTS' } });
+    expect(isDiscoveryError(error)).toBe(true);
+    expect(error).toMatchObject({ code: 'STEERSMAN_ERR_NO_ENDPOINTS', target: 'orders' });
   });
 });

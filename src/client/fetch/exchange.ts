@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { pipeline, Readable } from 'node:stream';
 import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
 import type { Dispatcher } from 'undici';
+import { branded } from '../../core/errors.ts';
 import type { CallDispatchOptions, CallOptions } from '../call.ts';
 import { decodersOf } from './decoding.ts';
 import { type Follower, follow, unfollow } from './following.ts';
@@ -260,7 +261,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   #fail(cause: unknown): void {
     if (this.#over) return;
     this.#finish();
-    this.#reject(new TypeError('fetch failed', { cause }));
+    this.#reject(branded(new TypeError('fetch failed', { cause })));
   }
 
   /** What it brings is not what the caller gets. A short rest is read, so that the connection can be used again. */
