@@ -25,7 +25,7 @@ export type FakeReply =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body?: string | Buffer;
     }
-  /** The connection fails before anything is sent. */
+  /** The connection fails before anything is sent. Told at once: a server that takes time has taken the request. */
   | { readonly refuse: Error }
   /** The request is sent, and no answer comes but this error. */
   | { readonly reset: Error };
@@ -165,16 +165,19 @@ class FakeDispatcher extends Dispatcher {
         headers: headersOf(options.headers),
         body,
       };
-      const reply = await this.#serve(request);
+      const answer = Promise.resolve(this.#serve(request));
+      const early = await Promise.race([answer, nextTurn()]);
       if (exchange.ended) return;
-      if ('refuse' in reply) {
-        exchange.fail(reply.refuse);
+      if (early !== undefined && 'refuse' in early) {
+        exchange.fail(early.refuse);
         return;
       }
-      exchange.start();
       this.#sent(request);
+      exchange.start();
+      const reply = await answer;
       if (exchange.ended) return;
-      if ('reset' in reply) exchange.fail(reply.reset);
+      if ('refuse' in reply) exchange.fail(reply.refuse);
+      else if ('reset' in reply) exchange.fail(reply.reset);
       else exchange.answer(reply);
     } catch (error) {
       exchange.fail(error instanceof Error ? error : new Error(String(error)));
@@ -254,6 +257,11 @@ class FakeExchange implements DispatcherType.DispatchController {
     this.#rest = [];
     this.#onEnd();
   }
+}
+
+/** Resolves to nothing after one turn of the event loop. */
+function nextTurn(): Promise<undefined> {
+  return new Promise((resolve) => setImmediate(() => resolve(undefined)));
 }
 
 async function readBody(body: unknown): Promise<string> {

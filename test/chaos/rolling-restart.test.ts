@@ -120,7 +120,14 @@ describe('a rolling restart', () => {
     { what: 'no preStop, the process exits at SIGTERM', preStop: 0, onTerm: 'exit' },
     { what: 'no preStop, the server closes at SIGTERM', preStop: 0, onTerm: 'close' },
     { what: 'no preStop, SIGKILL', preStop: 0, onTerm: 'exit', signal: 'SIGKILL' },
-    { what: 'preStop, and answers that take longer than it', preStop: 300, onTerm: 'exit', work: 700 },
+    {
+      what: 'preStop, and answers that take longer than it',
+      preStop: 300,
+      onTerm: 'exit',
+      work: 700,
+      // Each of the three restarts may cut one attempt of a call short, wherever it is repeated.
+      options: { retry: { attempts: 4 } },
+    },
   ];
 
   it.each(abrupt)(

@@ -49,6 +49,18 @@ describe('FakeTransport', () => {
     expect(transport.requests).toHaveLength(1);
   });
 
+  it('has sent what a hanging server was asked: it may have been done', async () => {
+    const transport = new FakeTransport(() => new Promise(() => {}));
+    const resolver = new FakeResolver(['10.0.0.1:80', '10.0.0.2:80']);
+    const options = { timeout: { attempt: 20, total: 5_000 }, pool: { drainTimeout: 0 } };
+    await using client = createClient('http://orders.shop', { resolver, transport, ...options });
+    await expect(client.request({ path: '/', method: 'POST', body: 'once' })).rejects.toMatchObject({
+      code: 'UND_ERR_HEADERS_TIMEOUT',
+      attempts: [{ class: 'ambiguous' }],
+    });
+    expect(transport.requests).toHaveLength(1);
+  });
+
   it('can change its mind', async () => {
     const transport = new FakeTransport();
     const dispatcher = transport(identity, at);
