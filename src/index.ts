@@ -20,6 +20,7 @@ export {
 } from './client/client.ts';
 export type { ClientEvent, ClientEvents, Listener } from './client/events.ts';
 export { createFetch, type Fetch, type FetchInit } from './client/fetch.ts';
+export type { EndpointSnapshot } from './client/fleet.ts';
 export type {
   BudgetOptions,
   EndpointCircuitOptions,
@@ -31,7 +32,7 @@ export type {
   TimeoutOptions,
   TlsOptions,
 } from './client/options.ts';
-export type { EndpointSnapshot, ServiceSnapshot } from './client/service.ts';
+export type { ServiceSnapshot } from './client/service.ts';
 export type { Backend, Backends } from './core/backend.ts';
 export type { Balancer, Load, PickRequest } from './core/balancer.ts';
 export type { Cancel, Clock, Random } from './core/clock.ts';

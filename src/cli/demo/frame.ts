@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { EndpointSnapshot } from '../../client/service.ts';
+import type { EndpointSnapshot } from '../../client/fleet.ts';
 import type { FakePod } from '../../testing/fake-cluster/pod.ts';
 import type { Act } from './acts.ts';
 import type { Caller } from './caller.ts';
