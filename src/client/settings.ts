@@ -1,3 +1,5 @@
+import type { CircuitSettings } from '../health/circuit.ts';
+import type { ServiceCircuitSettings } from '../health/service-circuit.ts';
 import type { ServiceOptions } from './options.ts';
 
 /** The options of a service with every default filled in, flat. Durations in ms. */
@@ -23,19 +25,8 @@ export interface Settings {
   readonly endpointLimit: number;
   /** Calls that may wait in all. */
   readonly totalQueue: number;
-  readonly endpointCircuit:
-    | {
-        readonly consecutive: number;
-        readonly rate: number;
-        readonly volume: number;
-        readonly window: number;
-        readonly ejection: number;
-        readonly maxEjection: number;
-      }
-    | false;
-  readonly serviceCircuit:
-    | { readonly rate: number; readonly volume: number; readonly window: number; readonly reset: number }
-    | false;
+  readonly endpointCircuit: CircuitSettings | false;
+  readonly serviceCircuit: ServiceCircuitSettings | false;
   readonly panicThreshold: number;
   readonly slowStart: number;
   readonly drainTimeout: number;

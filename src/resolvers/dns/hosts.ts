@@ -13,7 +13,7 @@ export function hostsAddresses(path: string, host: string, families: readonly (4
   return parseHosts(text, host).filter((address) => families.includes(isIP(address) as 4 | 6));
 }
 
-export function parseHosts(text: string, host: string): readonly string[] {
+function parseHosts(text: string, host: string): readonly string[] {
   const name = host.replace(/\.$/, '');
   const addresses: string[] = [];
   for (const line of text.split('\n')) {
