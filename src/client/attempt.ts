@@ -117,6 +117,8 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
     }
     this.release({ kind: 'response', status: this.status, latency: this.latency });
     this.call.completed(trailers);
+    // It knows this attempt as its handler: see the end of a call.
+    this.controller = undefined;
   }
 
   onResponseError(controller: Dispatcher.DispatchController | null, error: Error): void {
@@ -129,9 +131,10 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
     if (this.#calling || this.call.aborted) {
       this.release({ kind: 'cancelled' });
       this.call.fail(error);
-      return;
+    } else {
+      this.call.failed(this, error);
     }
-    this.call.failed(this, error);
+    this.controller = undefined;
   }
 
   onResponseStarted(): void {

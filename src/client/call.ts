@@ -42,13 +42,14 @@ type RawHeaders = Buffer[] | string[] | IncomingHttpHeaders | null;
 const maxHops = 3;
 /** An attempt is not worth starting with less time left, in ms. */
 const leastRemaining = 5;
+const nobody: Dispatcher.DispatchHandler = {};
 
 /**
  * What the caller made: the attempts, their deadline, and the one answer that comes of them. It stands between the
  * caller's handler, for which it is the controller, and the attempts, which report to it.
  */
 export class Call implements Dispatcher.DispatchController, PickRequest, Retried, Due {
-  readonly handler: Dispatcher.DispatchHandler;
+  handler: Dispatcher.DispatchHandler;
   readonly #service: Service;
   readonly #options: CallDispatchOptions;
   readonly #body: StreamedBody | undefined;
@@ -210,7 +211,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   completed(trailers: IncomingHttpHeaders): void {
     this.#done = true;
-    this.handler.onResponseEnd?.(this, trailers);
+    this.#leave().onResponseEnd?.(this, trailers);
   }
 
   failed(attempt: Attempt, error: Error): void {
@@ -274,7 +275,17 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#again?.resolve();
     const known = error instanceof Error ? error : new Error(String(error));
     const told = this.#attempts === undefined || this.aborted ? known : withAttempts(known, this.#attempts);
-    this.handler.onResponseError?.(this, told);
+    this.#leave().onResponseError?.(this, told);
+  }
+
+  /**
+   * Lets go of the caller's handler, to which nothing comes any more. It knows this call as its controller, and such
+   * a ring, once a part of it is old, is not collected with the young: that cost a tenth of a call.
+   */
+  #leave(): Dispatcher.DispatchHandler {
+    const { handler } = this;
+    this.handler = nobody;
+    return handler;
   }
 
   /** An attempt came to nothing, and its lease has ended. */

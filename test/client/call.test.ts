@@ -1,7 +1,31 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Caller, errno, Script } from '../support/script.ts';
 
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
 describe('a call', () => {
+  it.each([
+    ['answered', (script: Script) => script.last.answer()],
+    ['failed', (script: Script) => script.last.send().fail(errno('ECONNRESET'))],
+  ])('that was %s lets go of its caller, whoever still holds it', async (_, end) => {
+    const script = new Script(1, { retry: false });
+    await script.settle();
+    const { controller, caller } = (() => {
+      const caller = script.call();
+      end(script);
+      expect(caller.ends).toBe(1);
+      return { controller: caller.controller, caller: new WeakRef(caller) };
+    })();
+    await new Promise(setImmediate);
+    gc();
+    expect(caller.deref()).toBeUndefined();
+    controller?.abort(new Error('too late'));
+    await script.service.close();
+  });
+
   it('begins at once, goes to one endpoint, and tells the answer', async () => {
     const script = new Script(3);
     const caller = script.call();

@@ -1,9 +1,9 @@
 /**
  * What a call costs: CPU, throughput and p99 of steersman beside what else there is, over ten endpoints, at several
- * concurrencies. Each subject has a process of its own; they take turns in short rounds, and every ratio is a median of
+ * concurrencies. Each subject has a process of its own; they take turns in rounds, and every ratio is a median of
  * ratios within a round, since the machine is never quiet for long.
  *
- *     npm run bench [-- --rounds 80 --concurrency 1,50,500 --subjects steersman,platform]
+ *     npm run bench [-- --rounds 20 --concurrency 1,50,500 --subjects steersman,platform]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ import { limit, type Ports, platformFetch, subjects } from './subjects.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '80' },
+    rounds: { type: 'string', default: '20' },
     concurrency: { type: 'string', default: '1,50,500' },
     subjects: { type: 'string' },
     results: { type: 'string', default: join(import.meta.dirname, '../results') },
@@ -28,8 +28,12 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const wanted = values.subjects?.split(',');
 
-/** ms that one subject may take in one round: short, so that what disturbs one disturbs its neighbours, too. */
-const roundTime = 40;
+/**
+ * ms that one subject takes in one round: long enough to pay for its own garbage many times over, which in shorter
+ * rounds falls into some of them and out of the median; and short enough that what disturbs one disturbs its
+ * neighbours, too.
+ */
+const roundTime = 400;
 /** Calls before anything is measured: compiled code is what costs are about. */
 const warmUp = 15_000;
 
