@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { Backend } from '../core/backend.ts';
 import type { PickRequest } from '../core/balancer.ts';
 import { type Cancel, holdProcess } from '../core/clock.ts';
-import { type Attempt as AttemptReport, DeadlineError, type FailureClass } from '../core/errors.ts';
+import { DeadlineError } from '../core/errors.ts';
 import { isFailure } from '../core/outcome.ts';
 import { targetName } from '../core/target.ts';
 import type { Verdict } from '../health/service-circuit.ts';
@@ -22,7 +22,7 @@ import {
   retryAfter,
   withHeader,
 } from './failure.ts';
-import { AttemptFailed, fullJitter, type Retried, retryCall } from './retry.ts';
+import { type Recoverable, Recovery } from './recovery.ts';
 import type { Service } from './service.ts';
 import { saysOfService, withAttempts } from './told-error.ts';
 
@@ -38,17 +38,13 @@ export type CallDispatchOptions = Dispatcher.DispatchOptions & CallOptions;
 
 type RawHeaders = Buffer[] | string[] | IncomingHttpHeaders | null;
 
-/** Unsent attempts that may go on to yet another endpoint without counting. */
-const maxHops = 3;
-/** An attempt is not worth starting with less time left, in ms. */
-const leastRemaining = 5;
 const nobody: Dispatcher.DispatchHandler = {};
 
 /**
  * What the caller made: the attempts, their deadline, and the one answer that comes of them. It stands between the
  * caller's handler, for which it is the controller, and the attempts, which report to it.
  */
-export class Call implements Dispatcher.DispatchController, PickRequest, Retried, Due {
+export class Call implements Dispatcher.DispatchController, PickRequest, Recoverable, Due {
   handler: Dispatcher.DispatchHandler;
   readonly #service: Service;
   readonly #options: CallDispatchOptions;
@@ -60,20 +56,11 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   #rival: Attempt | undefined;
   #done = false;
   #paused = false;
-  #attempts: AttemptReport[] | undefined;
-  #retries = 0;
-  #hops = 0;
-  #again: { resolve: () => void; reject: (error: AttemptFailed) => void } | undefined;
-  /** Backends that had an attempt. */
-  #asked: Set<Backend> | undefined;
-  /** Those of them to which no connection could be made. */
-  #unreached: Set<Backend> | undefined;
-  /** The last error that an endpoint gave, rather than a reason not to ask one. */
-  #lastError: Error | undefined;
+  /** Since an attempt failed. */
+  #recovery: Recovery | undefined;
   /** What the circuit of the service wants to know. */
   #verdict: ((verdict: Verdict) => void) | undefined;
   #stopWaiting: Cancel | undefined;
-  #totalDue = Number.POSITIVE_INFINITY;
   #attemptDue = Number.POSITIVE_INFINITY;
   #hedgeDue = Number.POSITIVE_INFINITY;
   #resolveDue = Number.POSITIVE_INFINITY;
@@ -84,6 +71,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   readonly hashKey?: string;
   aborted = false;
   reason: Error | null = null;
+  totalDue: number = Number.POSITIVE_INFINITY;
   due: number = Number.POSITIVE_INFINITY;
   slot = -1;
   previous: Due | undefined;
@@ -114,7 +102,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#verdict = admitted;
     const now = this.now();
     this.#service.budget.deposit(now);
-    this.#totalDue = now + settings.total;
+    this.totalDue = now + settings.total;
     if (this.#service.resolved) {
       this.#arm();
       this.attempt(now);
@@ -144,7 +132,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   attempt(now: number = this.now()): void {
     const backend = this.#service.pick(this);
-    if (backend instanceof Error) this.#failAttempt(this.#lastError ?? backend, undefined);
+    if (backend instanceof Error) this.#next(this.#recovery?.lastError ?? backend, undefined);
     else this.#send(backend, now);
   }
 
@@ -157,7 +145,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedge !== false) {
       this.#attemptDue = now + settings.attempt;
       if (settings.hedge !== false && this.#rival === undefined && this.#body === undefined) {
-        this.#hedgeDue = this.#mayRunTwice() ? now + service.hedgeDelay(now) : Number.POSITIVE_INFINITY;
+        this.#hedgeDue = this.repeatable ? now + service.hedgeDelay(now) : Number.POSITIVE_INFINITY;
       }
       this.#arm();
     }
@@ -167,8 +155,8 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     } else if (options.origin !== service.identity.origin) {
       options = { ...options, origin: service.identity.origin };
     }
-    if (settings.deadlineHeader !== undefined && this.#totalDue !== Number.POSITIVE_INFINITY) {
-      const left = Math.floor(Math.min(this.#totalDue - now, settings.attempt));
+    if (settings.deadlineHeader !== undefined && this.totalDue !== Number.POSITIVE_INFINITY) {
+      const left = Math.floor(Math.min(this.totalDue - now, settings.attempt));
       options = {
         ...options,
         headers: withHeader(options.headers ?? null, settings.deadlineHeader, String(left)),
@@ -218,7 +206,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     const { latency } = attempt;
     if (attempt === this.#winner) {
       attempt.release({ kind: 'error', error, sent: true, latency });
-      this.#note(attempt, 'committed', codeOf(error));
+      this.#recover().note(attempt, 'committed', codeOf(error));
       this.fail(error);
     } else if (this.#body?.failed || isRequestError(error)) {
       attempt.release({ kind: 'cancelled' });
@@ -231,11 +219,17 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   // Retrying.
 
-  again(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#again = { resolve, reject };
-      this.attempt();
-    });
+  get replayable(): boolean {
+    return this.#body?.replayable ?? true;
+  }
+
+  get repeatable(): boolean {
+    const { idempotent, method, headers } = this.#options;
+    if (idempotent === true || isIdempotentMethod(method)) return true;
+    return (
+      headerValue(headers, 'idempotency-key') !== undefined ||
+      headerValue(headers, 'x-idempotency-key') !== undefined
+    );
   }
 
   backoff(delay: number): Promise<void> {
@@ -272,9 +266,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     if (this.#done) return;
     this.#end();
     this.#judge(this.aborted || !saysOfService(error) ? 'neutral' : 'failure');
-    this.#again?.resolve();
+    this.#recovery?.settle();
     const known = error instanceof Error ? error : new Error(String(error));
-    const told = this.#attempts === undefined || this.aborted ? known : withAttempts(known, this.#attempts);
+    const { reports = [] } = this.#recovery ?? {};
+    const told = reports.length === 0 || this.aborted ? known : withAttempts(known, reports);
     this.#leave().onResponseError?.(this, told);
   }
 
@@ -291,91 +286,39 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   /** An attempt came to nothing, and its lease has ended. */
   #lost(attempt: Attempt, error: Error): void {
     const failure = failureClass(attempt, error);
-    this.#note(attempt, failure, codeOf(error));
+    const recovery = this.#recover();
+    recovery.note(attempt, failure, codeOf(error));
     if (failure === 'unsent') this.#service.connectFailed();
-    this.#lastError = error;
-    this.#avoid(attempt.backend, failure);
+    recovery.lastError = error;
+    this.tried = recovery.avoid(attempt.backend, failure);
     if (this.#dropRival(attempt)) return;
-    this.#failAttempt(error, this.#plan(failure, undefined));
+    this.#next(error, recovery.plan(failure, undefined));
   }
 
   /** Whether the answer is discarded for another attempt. */
   #retryStatus(attempt: Attempt, status: number, headers: IncomingHttpHeaders): boolean {
     const rivalled = this.#rival !== undefined;
-    this.#avoid(attempt.backend, 'ambiguous');
+    const recovery = this.#recover();
+    this.tried = recovery.avoid(attempt.backend, 'ambiguous');
     let delay: number | undefined = 0;
     if (!rivalled) {
       const after = retryAfter(headerValue(headers, 'retry-after'), this.#service.wallClock());
       // A refusal to be retried, as gRPC's pushback: linkerd and others send it with a 503.
       const refused = headerValue(headers, 'x-no-retry') !== undefined;
-      delay = refused ? undefined : this.#plan('ambiguous', after);
+      delay = refused ? undefined : recovery.plan('ambiguous', after);
     }
     if (delay === undefined) return false;
-    this.#note(attempt, 'ambiguous', String(status));
+    recovery.note(attempt, 'ambiguous', String(status));
     attempt.abandon({ kind: 'response', status, latency: attempt.latency });
-    if (!this.#dropRival(attempt)) this.#failAttempt(new Error(`status ${status}`), delay);
+    if (!this.#dropRival(attempt)) this.#next(new Error(`status ${status}`), delay);
     return true;
   }
 
-  /** ms until the next attempt, paid for; undefined when there must be none. */
-  #plan(failure: FailureClass, after: number | undefined): number | undefined {
-    const service = this.#service;
-    const { settings } = service;
-    if (!settings.retry || this.aborted || service.closed || failure === 'committed') return undefined;
-    if (this.#body !== undefined && !this.#body.replayable) return undefined;
-    const now = this.now();
-    if (this.#totalDue - now < leastRemaining) return undefined;
-    if (
-      (failure === 'unsent' && this.#hops < maxHops && service.leaves(this.#asked ?? new Set())) ||
-      (failure === 'refused' && this.#hops === 0)
-    ) {
-      this.#hops++;
-      return 0;
-    }
-    if (this.#retries >= settings.attempts - 1) return undefined;
-    if (failure === 'ambiguous' && !this.#mayRunTwice()) return undefined;
-    if (after !== undefined && after > settings.maxRetryAfter) return undefined;
-    const backoff = fullJitter(this.#retries + 1, settings.backoffMin, settings.backoffMax, service.random);
-    const delay = Math.max(after ?? 0, backoff);
-    if (now + delay + leastRemaining > this.#totalDue) return undefined;
-    if (!service.budget.withdraw(now)) return undefined;
-    this.#retries++;
-    service.retries++;
-    return delay;
-  }
-
-  /** Whoever has been tried comes last; when all have been, the last one and those that could not even be reached do. */
-  #avoid(backend: LiveBackend, failure: FailureClass): void {
-    this.#asked ??= new Set();
-    this.#asked.add(backend);
-    if (failure === 'unsent') (this.#unreached ??= new Set()).add(backend);
-    const service = this.#service;
-    const unreached = this.#unreached ?? [];
-    const sets = [this.#asked, [...unreached, backend], unreached, [backend]];
-    const tried = sets.map((set) => new Set<Backend>(set));
-    this.tried = tried.find((set) => service.leaves(set)) ?? new Set(this.#asked);
-  }
-
-  #failAttempt(error: Error, delay: number | undefined): void {
+  /** No attempt is out any more. */
+  #next(error: Error, delay: number | undefined): void {
     this.#attemptDue = this.#hedgeDue = Number.POSITIVE_INFINITY;
-    if (this.#again !== undefined) {
-      const again = this.#again;
-      this.#again = undefined;
-      again.reject(new AttemptFailed(error, delay));
-    } else if (delay === undefined) {
-      this.fail(error);
-    } else {
-      retryCall(this, new AttemptFailed(error, delay));
-    }
-  }
-
-  #mayRunTwice(): boolean {
-    const { idempotent, method, headers } = this.#options;
-    if (idempotent === true || isIdempotentMethod(method)) return true;
-    return (
-      headerValue(headers, 'idempotency-key') !== undefined ||
-      headerValue(headers, 'x-idempotency-key') !== undefined
-    );
+    if (this.#recovery === undefined) this.fail(error);
+    else this.#recovery.lost(error, delay);
   }
 
   /** Of two attempts that are out one is lost; true when the other goes on. */
@@ -413,17 +356,16 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     this.#send(second);
   }
 
-  #note(attempt: Attempt, failure: FailureClass, code: string): void {
-    this.#attempts ??= [];
-    this.#attempts.push(attempt.report(failure, code));
+  #recover(): Recovery {
+    this.#recovery ??= new Recovery(this, this.#service);
+    return this.#recovery;
   }
 
   #commit(attempt: Attempt): void {
     this.#winner = attempt;
     this.#judge(isFailure({ kind: 'response', status: attempt.status, latency: 0 }) ? 'failure' : 'success');
     this.#service.deadlines.remove(this);
-    this.#again?.resolve();
-    this.#again = undefined;
+    this.#recovery?.settle();
     const loser = attempt === this.#latest ? this.#rival : this.#latest;
     // Noted too, as what it has taken so far: the slow ones are those that lose.
     if (loser !== undefined) this.#service.measured(this.now() - loser.started);
@@ -450,7 +392,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     const { deadlines } = this.#service;
     deadlines.remove(this);
     if (this.#done || this.#winner !== undefined) return;
-    this.due = Math.min(this.#totalDue, this.#attemptDue, this.#hedgeDue, this.#resolveDue);
+    this.due = Math.min(this.totalDue, this.#attemptDue, this.#hedgeDue, this.#resolveDue);
     deadlines.add(this);
   }
 
@@ -461,7 +403,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
       this.#excuse(now, late);
       return;
     }
-    if (now >= this.#totalDue) this.#exceeded();
+    if (now >= this.totalDue) this.#exceeded();
     else if (now >= this.#resolveDue) this.fail(this.#service.unresolved());
     else if (now >= this.#attemptDue) this.#timedOut();
     else if (now >= this.#hedgeDue) this.#hedge();
@@ -475,7 +417,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
   #excuse(now: number, late: number): void {
     const { total, attempt, resolve } = this.#service.settings;
     this.#stalled = true;
-    if (this.#totalDue <= now) this.#totalDue = now + Math.min(late, total);
+    if (this.totalDue <= now) this.totalDue = now + Math.min(late, total);
     if (this.#attemptDue <= now) this.#attemptDue = now + Math.min(late, attempt);
     if (this.#resolveDue <= now) this.#resolveDue = now + Math.min(late, resolve);
     this.#arm();
@@ -488,14 +430,14 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     for (const attempt of [this.#rival, this.#latest]) {
       if (attempt === undefined || attempt.released) continue;
       attempt.latency = this.now() - attempt.started;
-      this.#note(attempt, failureClass(attempt, new Error()), 'STEERSMAN_ERR_DEADLINE');
+      this.#recover().note(attempt, failureClass(attempt, new Error()), 'STEERSMAN_ERR_DEADLINE');
     }
     const error = new DeadlineError(
       `deadline of ${settings.total} ms exceeded calling ${targetName(target)}`,
       target,
       {
         cause,
-        attempts: this.#attempts ?? [],
+        attempts: this.#recovery?.reports ?? [],
       },
     );
     this.#abandonAll({ error, blameless: true });
