@@ -64,7 +64,7 @@ export class IdleLimit {
 class Line {
   readonly limit: IdleLimit;
   socket: Socket | undefined;
-  /** When the last response ended; undefined while one is under way. */
+  /** When the last response ended; undefined while one is under way, and with a server whose hint is trusted. */
   idleSince: number | undefined;
   hinted = false;
   asked = false;
@@ -86,8 +86,8 @@ class Line {
 
   /** ms since the last response ended; undefined where there is nothing to fear. */
   get idle(): number | undefined {
-    const { socket, idleSince, hinted } = this;
-    if (hinted || socket === undefined || socket.destroyed || idleSince === undefined) return undefined;
+    const { socket, idleSince } = this;
+    if (socket === undefined || socket.destroyed || idleSince === undefined) return undefined;
     return this.limit.now() - idleSince;
   }
 
@@ -173,7 +173,7 @@ export class CarefulClient extends Client {
     this.#line = line;
     // Told when it can take a request again: the last response has ended.
     this.on('drain', () => {
-      line.idleSince = line.limit.now();
+      if (!line.hinted) line.idleSince = line.limit.now();
     });
   }
 
