@@ -11,6 +11,7 @@ const printed: Readonly<Record<string, RegExp>> = {
   'one-client.ts': /^200\n200 1 pod used$/,
   'global-dispatcher.ts': /^200\n200 1 \+ 1 calls$/,
   'file-resolver.ts': /^2 endpoints$/,
+  'grpc-stream.ts': /^1,1\n(?:0,1|1,0)$/,
   'websocket.ts': /^string (?:1 0|0 1)\nstring 1 1\ntrue$/,
 };
 
