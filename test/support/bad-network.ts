@@ -56,7 +56,14 @@ const cases: Readonly<Record<string, Case>> = {
     calls: 1_000,
     options: { ...patient, timeout: { total: 5_000, connect: 1_000 } },
   },
-  silence: { fault: { kind: 'silence' }, one: true, warmUp: 400, calls: 1_000, options: {} },
+  silence: {
+    fault: { kind: 'silence' },
+    one: true,
+    warmUp: 400,
+    calls: 1_000,
+    // In turn: the default would hardly ask it again.
+    options: { balancer: roundRobin() },
+  },
   'loss of 5 %': { fault: { kind: 'loss', share: 0.05 }, one: false, warmUp: 100, calls: 2_000, options: {} },
   'loss of 30 %': { fault: { kind: 'loss', share: 0.3 }, one: false, warmUp: 100, calls: 400, options: {} },
 };
