@@ -3,8 +3,11 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+/** Whether this process has a network of its own. */
+export const namespaced: boolean = process.env.OWN_NETWORK === 'yes';
+
 /** As a user who is root in a network of their own, in which there is nothing but loopback. */
-const enter = ['-Urn', 'sh', '-c'];
+const enter = ['-Urn', 'env', 'OWN_NETWORK=yes', 'sh', '-c'];
 
 /** What keeps this machine from giving a test a network of its own, or packet filters in it; undefined: nothing. */
 export async function namespaceProblem({
@@ -42,12 +45,15 @@ export async function inNamespace<T>(
   return JSON.parse(stdout) as T;
 }
 
-/** Runs a program in a network of its own until it ends, on our stdout and stderr: its exit code. */
-export function becomeNamespaced(program: string, args: readonly string[], env: NodeJS.ProcessEnv): number {
-  const script = 'ip link set lo up && exec "$0" --no-warnings "$@"';
-  const { status } = spawnSync('unshare', [...enter, script, process.execPath, program, ...args], {
-    stdio: 'inherit',
-    env,
-  });
+/** Runs Node on our stdout and stderr until it ends, in a network of its own or not: its exit code. */
+export function runApart(
+  args: readonly string[],
+  { env, network }: { readonly env: NodeJS.ProcessEnv; readonly network: boolean },
+): number {
+  const node = ['--no-warnings', ...args];
+  const script = 'ip link set lo up && exec "$0" "$@"';
+  const { status } = network
+    ? spawnSync('unshare', [...enter, script, process.execPath, ...node], { stdio: 'inherit', env })
+    : spawnSync(process.execPath, node, { stdio: 'inherit', env });
   return status ?? 1;
 }
