@@ -93,6 +93,22 @@ describe('layering', () => {
     expect(users).toEqual([]);
   });
 
+  it('reads the wall clock, which may jump, for dates only', () => {
+    const dates = [
+      // HTTP dates in Retry-After
+      compositionRoot,
+      // whether a client certificate has expired, to say so in an error
+      'resolvers/kubernetes/refusals.ts',
+      // what is printed, and creationTimestamp
+      'cli/resolve.ts',
+      'testing/fake-cluster/objects.ts',
+    ];
+    const users = files.filter((file) =>
+      /\bDate\.now\b|\bnew Date\(\)|\bprocess\.hrtime\b/.test(readFileSync(join(src, file), 'utf8')),
+    );
+    expect(users.sort()).toEqual(dates.sort());
+  });
+
   it('imports undici for its values in one place', () => {
     const users = files.filter(
       (file) =>

@@ -64,8 +64,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
   #attemptDue = Number.POSITIVE_INFINITY;
   #hedgeDue = Number.POSITIVE_INFINITY;
   #resolveDue = Number.POSITIVE_INFINITY;
-  /** Our own event loop was blocked when something was due. */
+  /** Our own event loop was blocked when something of the latest attempt was due. */
   #stalled = false;
+  /** ms of the total that were given back for it. */
+  #excused = 0;
 
   tried?: ReadonlySet<Backend>;
   readonly hashKey?: string;
@@ -141,6 +143,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
     const { settings } = service;
     const attempt = new Attempt(this, backend, service, now);
     this.#latest = attempt;
+    this.#stalled = false;
     backend.calls++;
     if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedge !== false) {
       this.#attemptDue = now + settings.attempt;
@@ -412,12 +415,15 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
 
   /**
    * Our own loop was blocked for `late` ms, and what has come meanwhile has been handled. What had not even been sent
-   * gets that time back, once and at most doubled, and no endpoint is to blame for what becomes of it.
+   * gets that time back, once per attempt, and no endpoint is to blame for what becomes of it; the call gets it back
+   * too, at most doubled, or there would be none left for another attempt.
    */
   #excuse(now: number, late: number): void {
     const { total, attempt, resolve } = this.#service.settings;
+    const back = Math.min(late, total - this.#excused);
     this.#stalled = true;
-    if (this.totalDue <= now) this.totalDue = now + Math.min(late, total);
+    this.#excused += back;
+    this.totalDue = Math.max(this.totalDue, now) + back;
     if (this.#attemptDue <= now) this.#attemptDue = now + Math.min(late, attempt);
     if (this.#resolveDue <= now) this.#resolveDue = now + Math.min(late, resolve);
     this.#arm();

@@ -64,6 +64,8 @@ export class IdleLimit {
 class Line {
   readonly limit: IdleLimit;
   socket: Socket | undefined;
+  /** Not connected yet. */
+  connecting: Socket | undefined;
   /** When the last response ended; undefined while one is under way, and with a server whose hint is trusted. */
   idleSince: number | undefined;
   hinted = false;
@@ -75,13 +77,15 @@ class Line {
 
   /** The connector, with an eye on what it connects. */
   watched(connector: Connector): Connector {
-    return (options, callback) =>
-      connector(options, (...result) => {
+    return (options, callback) => {
+      this.connecting = connector(options, (...result) => {
+        this.connecting = undefined;
         const [, socket] = result;
         // Absent, where the types say null, when it failed.
         if (socket != null && (socket as TLSSocket).alpnProtocol !== 'h2') this.#connected(socket);
         callback(...result);
-      });
+      }) as Socket | undefined;
+    };
   }
 
   /** ms since the last response ended; undefined where there is nothing to fear. */
@@ -195,5 +199,16 @@ export class CarefulClient extends Client {
     }
     line.idleSince = undefined;
     return super.dispatch(options, handler);
+  }
+
+  override destroy(): Promise<void>;
+  override destroy(error: Error | null): Promise<void>;
+  override destroy(callback: () => void): void;
+  override destroy(error: Error | null, callback: () => void): void;
+  override destroy(...args: []): Promise<void> {
+    const destroyed = super.destroy(...args);
+    // undici would wait for the connection, and keep the process alive meanwhile.
+    this.#line.connecting?.destroy();
+    return destroyed;
   }
 }

@@ -3,58 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
-import { type Client, createClient } from '../../src/client/client.ts';
-import type { ServiceOptions } from '../../src/client/options.ts';
 import type { Endpoint } from '../../src/core/endpoint.ts';
-import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
-import { History } from '../support/history.ts';
-import { blackHole, PodProcess, type PodProgramOptions } from '../support/pod-process.ts';
+import { clientOf, Fleet, load, pause } from '../support/fleet.ts';
+import { blackHole, type PodProcess } from '../support/pod-process.ts';
 import { ok, onRequest, RawServer, refusingEndpoint } from '../support/tcp.ts';
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A set of pods in processes of their own, whose executions are logged. */
-class Fleet implements AsyncDisposable {
-  readonly history: History = new History();
-  readonly pods: PodProcess[] = [];
-
-  static async start(count: number, options: Partial<PodProgramOptions> = {}): Promise<Fleet> {
-    const fleet = new Fleet();
-    const start = (): Promise<PodProcess> =>
-      PodProcess.start({ kind: 'http', work: 2, log: fleet.history.log, ...options });
-    fleet.pods.push(...(await Promise.all(Array.from({ length: count }, start))));
-    return fleet;
-  }
-
-  get endpoints(): Endpoint[] {
-    return this.pods.map(({ endpoint }) => endpoint);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.pods.map((pod) => pod[Symbol.asyncDispose]()));
-    this.history[Symbol.dispose]();
-  }
-}
-
-function clientOf(endpoints: readonly Endpoint[], options: ServiceOptions = {}): Client {
-  return createClient('http://orders.shop', {
-    resolver: new FakeResolver(endpoints),
-    timeout: { total: 2_000, attempt: 500 },
-    ...options,
-  });
-}
-
-/** So many calls from 20 callers, half of them POSTs. */
-async function load(client: Client, history: History, calls: number, gap = 0): Promise<void> {
-  const lane = async (i: number): Promise<void> => {
-    for (let n = 0; n < calls / 20; n++) {
-      await history.call(client, i % 2 === 0 ? 'GET' : 'POST');
-      if (gap > 0) await pause(gap);
-    }
-  };
-  await Promise.all(Array.from({ length: 20 }, (_, i) => lane(i)));
-}
 
 describe('one of five pods', () => {
   it('that refuses connections costs no call, and no call a noticeable time', async () => {
@@ -192,37 +145,6 @@ describe('the whole service', () => {
 });
 
 const run = promisify(execFile);
-
-describe('a network of its own', () => {
-  /** What is wrong with the machine, or undefined where a user may make network namespaces. */
-  const problem = async (): Promise<string | undefined> => {
-    try {
-      await run('unshare', ['-Urn', 'ip', 'link', 'set', 'lo', 'up']);
-      return undefined;
-    } catch (error) {
-      return `no network namespaces here: ${(error as Error).message.split('\n', 1)[0]}`;
-    }
-  };
-
-  it('in which two of three pods have no route: no call fails, GET or POST', { timeout: 30_000 }, async ({
-    skip,
-  }) => {
-    const reason = await problem();
-    if (reason !== undefined) skip(reason);
-    const program = fileURLToPath(new URL('../support/unreachable.ts', import.meta.url));
-    const script = [
-      'ip link set lo up',
-      'ip route add unreachable 10.9.9.1/32',
-      'exec "$0" --no-warnings "$1" 10.9.9.1 10.9.9.2',
-    ].join(' && ');
-    const { stdout } = await run('unshare', ['-Urn', 'sh', '-c', script, process.execPath, program], {
-      timeout: 20_000,
-    });
-    const { slowest, ...report } = JSON.parse(stdout) as { slowest: number };
-    expect(report).toEqual({ codes: ['EHOSTUNREACH', 'ENETUNREACH'], failed: 0, executed: 200 });
-    expect(slowest).toBeLessThan(1_000);
-  });
-});
 
 describe('a process', () => {
   const program = fileURLToPath(new URL('../support/short-life.ts', import.meta.url));

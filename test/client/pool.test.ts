@@ -9,6 +9,7 @@ import type { ServiceOptions } from '../../src/client/options.ts';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { endpoint } from '../../src/testing/values.ts';
+import { blackHole } from '../support/pod-process.ts';
 import { ok, onRequest, RawServer } from '../support/tcp.ts';
 import { ca, identity } from '../support/tls.ts';
 
@@ -276,6 +277,26 @@ describe('connections', () => {
     expect((await slow).statusCode).toBe(200);
     await (await slow).body.text();
     await expect.poll(() => server.open).toBe(0);
+  });
+
+  it('that are still being made end with their client, however long they might take', async () => {
+    const timeout = { total: 100, connect: Number.POSITIVE_INFINITY };
+    const hung = async (name: string, at: Endpoint): Promise<void> => {
+      const client = createClient(name, { resolver: new FakeResolver([at]), timeout });
+      await expect(client.request('/')).rejects.toMatchObject({ code: 'STEERSMAN_ERR_DEADLINE' });
+      await client.close();
+    };
+    await using mute = await RawServer.start((socket) => socket.resume());
+    await hung('https://orders.shop', mute.endpoint);
+    expect(mute.connections).toBe(1);
+    await expect.poll(() => mute.open).toBe(0);
+
+    await using hole = await blackHole();
+    const connecting = (): number =>
+      process.getActiveResourcesInfo().filter((kind) => kind === 'ConnectWrap').length;
+    const before = connecting();
+    await hung('http://orders.shop', hole.endpoint);
+    await expect.poll(connecting).toBe(before);
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createClient } from '../../src/client/client.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { PodProcess } from '../support/pod-process.ts';
+import { inOrder } from '../support/script.ts';
 
 /** Phases of the event loop in which an app may compute for too long. */
 const phases: Record<string, (block: () => void) => void> = {
@@ -43,6 +44,21 @@ describe('an event loop that was blocked by the app itself', () => {
       expect(ejected).toEqual([]);
     },
   );
+
+  it('leaves time for another attempt, though the total has passed meanwhile', async () => {
+    await using mute = await PodProcess.start({ kind: 'http', work: 60_000 });
+    await using good = await PodProcess.start({ kind: 'http', work: 50 });
+    await using client = createClient('http://orders.shop', {
+      resolver: new FakeResolver([mute.endpoint, good.endpoint]),
+      balancer: inOrder,
+      timeout: { attempt: 300, total: 1_000 },
+    });
+    await client.ready();
+    const call = client.request('/');
+    // The first attempt has until 1,100: it gets back 300 of the 500 that its timer is late.
+    setImmediate(() => busy(800));
+    expect(await (await call).body.text()).toBe('ok');
+  });
 
   it('does not hide a server that has really not answered', async () => {
     await using pod = await PodProcess.start({ kind: 'http', work: 60_000 });

@@ -48,8 +48,11 @@ export class FaultProxy implements AsyncDisposable {
     server.on('connection', (socket) => this.#accept(socket));
   }
 
-  static async start(pod: Endpoint, clock: Clock = systemClock): Promise<FaultProxy> {
-    return new FaultProxy(pod, await listen(0), clock);
+  static async start(
+    pod: Endpoint,
+    { clock = systemClock, port = 0 }: { readonly clock?: Clock; readonly port?: number } = {},
+  ): Promise<FaultProxy> {
+    return new FaultProxy(pod, await listen(port), clock);
   }
 
   get fault(): Fault {
