@@ -100,7 +100,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
     const { settings } = this.#service;
     try {
       // At once, so that the caller can abort whatever comes first: resolving, connecting or waiting.
-      this.handler.onRequestStart?.(this, {});
+      this.handler.onRequestStart?.(this, null);
     } catch (error) {
       this.fail(error);
     }
@@ -210,7 +210,12 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
 
   completed(trailers: IncomingHttpHeaders): void {
     this.#done = true;
-    this.handler.onResponseEnd?.(this, trailers);
+    try {
+      this.handler.onResponseEnd?.(this, trailers);
+    } catch (error) {
+      // As undici does, whose retry interceptor relies on it.
+      this.handler.onResponseError?.(this, error as Error);
+    }
   }
 
   failed(attempt: Attempt, error: Error): void {
