@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import '../check-node.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from './command.ts';
 
 /** Loaded when asked for, so that no command pays for another's imports. */
@@ -22,6 +24,11 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     print('\n`steersman <command> --help` tells more.');
     return name === undefined ? 2 : 0;
   }
+  if (name === '--version' || name === '-v') {
+    const text = await readFile(join(import.meta.dirname, '../../package.json'), 'utf8');
+    print(JSON.parse(text).version);
+    return 0;
+  }
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) {
     process.stderr.write(
@@ -38,7 +45,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     return await command.run(args);
   } catch (error) {
     process.stderr.write(`steersman ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
+    // The kinds of error that wrong arguments are, here as in every factory.
+    return error instanceof TypeError || error instanceof RangeError ? 2 : 1;
   }
 }
 

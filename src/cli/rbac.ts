@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { parseServiceName, parseTarget } from '../core/target.ts';
+import { hostProblem, parseServiceName, parseTarget } from '../core/target.ts';
 import type { Command } from './command.ts';
 
 const usage = `usage: steersman rbac <service>… [options]
@@ -101,6 +101,10 @@ export const command: Command = {
     const { namespace, account, source } = values;
     if (source !== 'endpointslices' && source !== 'endpoints')
       throw new TypeError(`--source must be endpointslices or endpoints, got ${source}`);
+    for (const [option, value] of Object.entries({ namespace, account })) {
+      const problem = value?.split('/').map(hostProblem).find(Boolean);
+      if (problem !== undefined) throw new TypeError(`--${option} ${JSON.stringify(value)} ${problem}`);
+    }
     const text = manifests(positionals, {
       source,
       ...(namespace === undefined ? {} : { namespace }),

@@ -1,9 +1,10 @@
 import type { Dispatcher as DispatcherType } from 'undici';
 import { checkOptions } from '../core/options.ts';
 import { checkHost, isAddress, parseTarget, type Target } from '../core/target.ts';
-import { modernHandler } from '../undici/handler.ts';
-import { Dispatcher } from '../undici/index.ts';
+import { checkCall } from '../undici/handler.ts';
+import { errors } from '../undici/index.ts';
 import type { CallDispatchOptions } from './call.ts';
+import { ClosableDispatcher } from './closable-dispatcher.ts';
 import { environment, makeService, updateService } from './defaults.ts';
 import type { ClientEvent, Listener } from './events.ts';
 import { checkServiceOptions, fleetShape, type ServiceOptions } from './options.ts';
@@ -24,45 +25,47 @@ export interface AgentOptions extends ServiceOptions {
   readonly otherwise?: DispatcherType;
 }
 
-class Agent extends Dispatcher {
+class Agent extends ClosableDispatcher {
   #options: AgentOptions;
   readonly #services = new Map<string, Service>();
   readonly #listeners: { event: ClientEvent; listener: Listener<never> }[] = [];
   readonly #hosts: KnownHosts;
   readonly #otherwise: Otherwise;
   readonly #env = environment();
-  #closing: Promise<void> | undefined;
 
   constructor(options: AgentOptions = {}) {
     super();
     this.#options = checked(options);
     this.#hosts = new KnownHosts(this.#env.lookup, () => this.#env.now());
     this.#otherwise = new Otherwise(options.otherwise, this);
+    this.bind('snapshot', 'update', 'subscribe');
   }
 
-  override dispatch(
+  protected override send(
     options: DispatcherType.DispatchOptions,
-    handler: DispatcherType.DispatchHandler,
+    modern: DispatcherType.DispatchHandler,
+    given: DispatcherType.DispatchHandler,
   ): boolean {
-    const wrapped = modernHandler(handler);
-    let url: URL;
-    try {
-      url = new URL(String(options.origin));
-    } catch {
-      return this.#otherwise.dispatch(options, handler);
+    const { origin } = options;
+    const known = typeof origin === 'string' ? this.#services.get(origin) : undefined;
+    if (known !== undefined) {
+      checkCall(options, modern);
+      known.dispatch(options, modern);
+      return true;
     }
-    const ours = this.takes(url);
-    if (ours === false) return this.#otherwise.dispatch(options, handler);
+    const url = URL.parse(String(origin));
+    const ours = url !== null && this.takes(url);
+    if (ours === false) return this.#otherwise.dispatch(options, given);
     if (ours === true) {
-      this.#dispatchTo(url, options, wrapped);
+      this.#dispatchTo(url as URL, options, modern);
       return true;
     }
     ours
       .then((is) => {
-        if (is) this.#dispatchTo(url, options, wrapped);
-        else this.#otherwise.dispatch(options, handler);
+        if (is) this.#dispatchTo(url as URL, options, modern);
+        else this.#otherwise.dispatch(options, given);
       })
-      .catch((error: Error) => wrapped.onResponseError?.(null as never, error));
+      .catch((error: Error) => modern.onResponseError?.(null as never, error));
     return true;
   }
 
@@ -127,23 +130,13 @@ class Agent extends Dispatcher {
     };
   }
 
-  override close(callback: () => void): void;
-  override close(): Promise<void>;
-  override close(callback?: () => void): Promise<void> | void {
-    this.#closing ??= Promise.all([...this.#services.values()].map((service) => service.close())).then(() =>
-      this.#otherwise.close(),
-    );
-    if (callback === undefined) return this.#closing;
-    void this.#closing.then(callback);
+  protected override async finish(): Promise<void> {
+    await Promise.all([...this.#services.values()].map((service) => service.close()));
+    await this.#otherwise.close();
   }
 
-  override destroy(error: Error | null, callback: () => void): void;
-  override destroy(callback: () => void): void;
-  override destroy(error?: Error | null): Promise<void>;
-  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
-    const done = typeof error === 'function' ? error : callback;
-    for (const service of this.#services.values()) service.destroy();
-    return done === undefined ? this.close() : this.close(done);
+  protected override cut(error: Error): void {
+    for (const service of this.#services.values()) service.destroy(error);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -151,16 +144,11 @@ class Agent extends Dispatcher {
   }
 
   #dispatchTo(url: URL, options: CallDispatchOptions, handler: DispatcherType.DispatchHandler): void {
-    let service = this.#services.get(url.origin);
-    if (service === undefined) {
-      try {
-        service = this.#add(url);
-      } catch (error) {
-        handler.onResponseError?.(null as never, error as Error);
-        return;
-      }
-    }
-    service.dispatch(options, handler);
+    // As undici says it: a path there would be lost.
+    if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
+      throw new errors.InvalidArgumentError('invalid url');
+    checkCall(options, handler);
+    (this.#services.get(url.origin) ?? this.#add(url)).dispatch(options, handler);
   }
 
   #add(url: URL): Service {
@@ -168,7 +156,8 @@ class Agent extends Dispatcher {
     const service = makeService(targetOf(url, options.port), url.origin, options);
     for (const { event, listener } of this.#listeners) service.events.on(event, listener as never);
     this.#services.set(url.origin, service);
-    if (this.#closing !== undefined) void service.close();
+    service.connected = (dispatcher) => this.tellOf(dispatcher);
+    if (this.closed) void service.close();
     return service;
   }
 

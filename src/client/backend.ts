@@ -72,10 +72,10 @@ export class LiveBackend extends BackendStats {
     this.#renewal = now + age * (0.9 + 0.2 * random());
   }
 
-  /** Cuts the calls in flight. */
-  destroy(): void {
-    for (const old of this.#replaced.keys()) void destroyed(old);
-    if (this.#dispatcher !== undefined) void destroyed(this.#dispatcher);
+  /** Cuts the calls in flight: they end with the error. */
+  destroy(error: Error): void {
+    for (const old of this.#replaced.keys()) void destroyed(old, error);
+    if (this.#dispatcher !== undefined) void destroyed(this.#dispatcher, error);
   }
 
   async #drain(clock: Clock, timeout: number): Promise<void> {
@@ -115,8 +115,8 @@ async function drained(
   cancel?.();
 }
 
-function destroyed(dispatcher: Dispatcher): Promise<void> {
-  return attempted(() => dispatcher.destroy());
+function destroyed(dispatcher: Dispatcher, error: Error | null = null): Promise<void> {
+  return attempted(() => dispatcher.destroy(error));
 }
 
 /** Somebody else's dispatcher may throw or reject; there is nobody left to tell. */

@@ -6,8 +6,9 @@ export type RequestBody = Dispatcher.DispatchOptions['body'];
 function isStreamed(body: unknown): body is AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
   if (typeof body !== 'object' || body === null || ArrayBuffer.isView(body) || body instanceof ArrayBuffer)
     return false;
-  if (body instanceof Blob) return false;
-  return Symbol.asyncIterator in body || (Symbol.iterator in body && !(body instanceof FormData));
+  // The platform's or undici's, which are two.
+  if (body instanceof Blob || (body as FormData)[Symbol.toStringTag] === 'FormData') return false;
+  return Symbol.asyncIterator in body || Symbol.iterator in body;
 }
 
 /**

@@ -91,7 +91,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
     const { settings } = this.#service;
     try {
       // At once, so that the caller can abort whatever comes first: resolving, connecting or waiting.
-      this.handler.onRequestStart?.(this, {});
+      this.handler.onRequestStart?.(this, null);
     } catch (error) {
       this.fail(error);
     }
@@ -202,7 +202,13 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
 
   completed(trailers: IncomingHttpHeaders): void {
     this.#done = true;
-    this.#leave().onResponseEnd?.(this, trailers);
+    const handler = this.#leave();
+    try {
+      handler.onResponseEnd?.(this, trailers);
+    } catch (error) {
+      // As undici does, whose retry interceptor relies on it.
+      handler.onResponseError?.(this, error as Error);
+    }
   }
 
   failed(attempt: Attempt, error: Error): void {

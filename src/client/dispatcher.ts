@@ -1,47 +1,42 @@
-import type { Dispatcher as DispatcherType } from 'undici';
-import { modernHandler } from '../undici/handler.ts';
-import { Dispatcher } from '../undici/index.ts';
+import type { Dispatcher } from 'undici';
+import { checkCall } from '../undici/handler.ts';
+import { ClosableDispatcher } from './closable-dispatcher.ts';
 import { Otherwise } from './otherwise.ts';
 import type { Service } from './service.ts';
 
 /** The dispatcher of one service: what is meant for another origin, such as a redirect, goes where it would without us. */
-export class ServiceDispatcher extends Dispatcher {
+export class ServiceDispatcher extends ClosableDispatcher {
   readonly #service: Service;
   #otherwise: Otherwise | undefined;
 
   constructor(service: Service) {
     super();
     this.#service = service;
+    service.connected = (dispatcher) => this.tellOf(dispatcher);
   }
 
-  override dispatch(
-    options: DispatcherType.DispatchOptions,
-    handler: DispatcherType.DispatchHandler,
+  protected override send(
+    options: Dispatcher.DispatchOptions,
+    modern: Dispatcher.DispatchHandler,
+    given: Dispatcher.DispatchHandler,
   ): boolean {
     const { origin } = options;
     const own = this.#service.identity.origin;
     if (origin !== undefined && origin !== own && new URL(String(origin)).origin !== own) {
       this.#otherwise ??= new Otherwise(undefined, this);
-      return this.#otherwise.dispatch(options, handler);
+      return this.#otherwise.dispatch(options, given);
     }
-    this.#service.dispatch(options, modernHandler(handler));
+    checkCall(options, modern);
+    this.#service.dispatch(options, modern);
     return true;
   }
 
-  override close(callback: () => void): void;
-  override close(): Promise<void>;
-  override close(callback?: () => void): Promise<void> | void {
-    const closed = this.#service.close().then(() => this.#otherwise?.close());
-    if (callback === undefined) return closed;
-    void closed.then(callback);
+  protected override async finish(): Promise<void> {
+    await this.#service.close();
+    await this.#otherwise?.close();
   }
 
-  override destroy(error: Error | null, callback: () => void): void;
-  override destroy(callback: () => void): void;
-  override destroy(error?: Error | null): Promise<void>;
-  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
-    const done = typeof error === 'function' ? error : callback;
-    this.#service.destroy();
-    return done === undefined ? this.close() : this.close(done);
+  protected override cut(error: Error): void {
+    this.#service.destroy(error);
   }
 }

@@ -48,6 +48,8 @@ export class Fleet {
   readonly #draining = new Map<LiveBackend, Promise<void>>();
   #eligible: readonly LiveBackend[] = [];
   #panic = false;
+  /** What ends the calls in flight, once they are not to be waited for. */
+  #cut: Error | undefined;
 
   constructor(context: FleetContext) {
     this.#context = context;
@@ -171,9 +173,10 @@ export class Fleet {
     await Promise.all(this.#draining.values());
   }
 
-  /** Cuts the calls in flight. */
-  destroy(): void {
-    for (const backend of [...this.#backends.values(), ...this.#draining.keys()]) backend.destroy();
+  /** Cuts the calls in flight, and those that may still begin before everything is closed. */
+  destroy(error: Error): void {
+    this.#cut = error;
+    for (const backend of [...this.#backends.values(), ...this.#draining.keys()]) backend.destroy(error);
   }
 
   #drain(backend: LiveBackend): void {
@@ -182,6 +185,7 @@ export class Fleet {
       this.#draining.delete(backend);
     });
     this.#draining.set(backend, drained);
+    if (this.#cut !== undefined) backend.destroy(this.#cut);
   }
 
   #ejectedCount(): number {

@@ -65,6 +65,8 @@ export class Service implements Judge {
   readonly wallClock: () => number;
   readonly deadlines: Deadlines;
   readonly events: Events = new Events();
+  /** Hears of each dispatcher that is made for an endpoint. */
+  connected: ((dispatcher: Dispatcher) => void) | undefined;
   retries = 0;
   /** Attempts that wait for a connection. */
   connecting = 0;
@@ -284,10 +286,10 @@ export class Service implements Judge {
     return this.#closing;
   }
 
-  /** Closes without waiting for calls in flight: they fail. */
-  destroy(): void {
+  /** Closes without waiting for calls in flight: they fail with the error. */
+  destroy(error: Error): void {
     void this.close();
-    this.#fleet.destroy();
+    this.#fleet.destroy(error);
   }
 
   async #close(): Promise<void> {
@@ -315,6 +317,7 @@ export class Service implements Judge {
     for (const method of ['dispatch', 'close', 'destroy'] as const) {
       if (typeof dispatcher?.[method] !== 'function') throw failed(`it made no Dispatcher with ${method}()`);
     }
+    this.connected?.(dispatcher);
     return dispatcher;
   }
 

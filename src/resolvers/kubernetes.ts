@@ -1,7 +1,7 @@
-import type { KubeConfig } from '@kubernetes/client-node';
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
 import { type Check, checkOptions, func, implementing, oneOf, type Shape, string } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
+import type { LoadedKubeConfig } from './kubernetes/loaded.ts';
 import { ownLocation } from './kubernetes/location.ts';
 import { TargetWatch } from './kubernetes/target-watch.ts';
 
@@ -12,7 +12,7 @@ export interface KubernetesOptions {
    * A kubeconfig: the path of a file, the YAML or JSON text itself, or a `KubeConfig` of @kubernetes/client-node.
    * @default the files of `KUBECONFIG`, else the pod's service account, else `~/.kube/config`
    */
-  readonly kubeconfig?: string | KubeConfig;
+  readonly kubeconfig?: string | LoadedKubeConfig;
   /** A context of the kubeconfig. @default its current one */
   readonly context?: string;
   /**

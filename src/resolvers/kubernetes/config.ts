@@ -6,9 +6,10 @@ import type { ClusterConfig } from './credentials.ts';
 import { WatchError } from './errors.ts';
 import { inCluster, isInCluster, serviceAccountDirectory } from './in-cluster.ts';
 import { fromFiles, fromInstance, fromText } from './kubeconfig.ts';
+import type { LoadedKubeConfig } from './loaded.ts';
 
 export interface ConfigOptions {
-  readonly kubeconfig?: string | KubeConfig;
+  readonly kubeconfig?: string | LoadedKubeConfig;
   readonly context?: string;
 }
 
@@ -34,7 +35,7 @@ export async function clusterConfig(
   { env, home, serviceAccount }: Surroundings = here(),
 ): Promise<ClusterConfig> {
   if (kubeconfig !== undefined) {
-    if (typeof kubeconfig !== 'string') return fromInstance(kubeconfig, context);
+    if (typeof kubeconfig !== 'string') return fromInstance(kubeconfig as KubeConfig, context);
     // A path has one line and no braces; kubeconfig text has more of either.
     return /[\n{]/.test(kubeconfig)
       ? fromText(kubeconfig, context)

@@ -1,0 +1,36 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], (error, out, err) =>
+      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+    );
+  });
+}
+
+describe('steersman', () => {
+  test('says its version', async () => {
+    expect(await run('--version')).toEqual({ code: 0, out: `${version}\n`, err: '' });
+  });
+
+  test.each([
+    ['a command that is none', ['bogus'], 'no command "bogus"'],
+    ['an option that is none', ['simulate', '--bogus'], "Unknown option '--bogus'"],
+    ['a scenario that is none', ['simulate', 'bogus'], 'no scenario "bogus"'],
+    ['no service', ['rbac'], 'at least one service is needed'],
+    ['a service that is none', ['rbac', 'a.b.c.d'], 'a.b.c.d is not the name of a Service'],
+    ['a namespace that is none', ['rbac', 'a', '--namespace', 'b: c'], '--namespace "b: c" has a label'],
+    ['an account that is none', ['rbac', 'a', '--account', 'b/'], '--account "b/" is empty'],
+    ['no name', ['resolve'], 'one name is needed'],
+  ])('exits with 2 for %s', async (_, args, message) => {
+    const { code, out, err } = await run(...args);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(message);
+  });
+});
