@@ -19,6 +19,7 @@ import {
   headerValue,
   isIdempotentMethod,
   isRequestError,
+  isShortage,
   retryAfter,
   withHeader,
 } from './failure.ts';
@@ -221,7 +222,8 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
       attempt.release({ kind: 'cancelled' });
       this.fail(error);
     } else {
-      attempt.release({ kind: 'error', error, sent: attempt.phase !== 'unsent', latency });
+      const sent = attempt.phase !== 'unsent';
+      attempt.release({ kind: 'error', error, sent, latency }, isShortage(error));
       this.#lost(attempt, error);
     }
   }

@@ -167,18 +167,34 @@ class HintReader implements Dispatcher.DispatchHandler {
 /** One connection to an endpoint, which is made anew rather than risked for what must not run twice. */
 export class CarefulClient extends Client {
   readonly #line: Line;
+  readonly #maxAge: number;
+  #connected = Number.POSITIVE_INFINITY;
 
-  static of(origin: URL, options: ClientType.Options, limit: IdleLimit): CarefulClient {
-    return new CarefulClient(origin, options, new Line(limit));
+  /** `maxAge`: ms, the `clientTtl` of its Pool. */
+  static of(origin: URL, options: ClientType.Options, limit: IdleLimit, maxAge: number): CarefulClient {
+    return new CarefulClient(origin, options, new Line(limit), maxAge);
   }
 
-  private constructor(origin: URL, options: ClientType.Options, line: Line) {
+  private constructor(origin: URL, options: ClientType.Options, line: Line, maxAge: number) {
     super(origin, { ...options, connect: line.watched(options.connect as Connector) });
     this.#line = line;
+    this.#maxAge = maxAge;
     // Told when it can take a request again: the last response has ended.
     this.on('drain', () => {
       if (!line.hinted) line.idleSince = line.limit.now();
     });
+  }
+
+  /**
+   * When it was connected, which undici's Pool notes and subtracts from the wall clock's time. That clock may jump, so
+   * the answer is: just now, or an eternity ago.
+   */
+  get ttl(): number {
+    return this.#line.limit.now() - this.#connected > this.#maxAge ? Number.NEGATIVE_INFINITY : 0;
+  }
+
+  set ttl(_: number) {
+    this.#connected = this.#line.limit.now();
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, given: Dispatcher.DispatchHandler): boolean {

@@ -132,8 +132,9 @@ export class Client {
       if (options[key] !== undefined)
         throw new TypeError(`option ${key} of a running client cannot be changed`);
     }
-    this.#options = { ...this.#options, ...options };
-    updateService(this.#service, this.#options);
+    const updated = { ...this.#options, ...options };
+    updateService(this.#service, updated);
+    this.#options = updated;
   }
 
   /** Takes no new calls, lets those in flight finish for up to `pool.drainTimeout`, and frees every socket, timer and watch. */

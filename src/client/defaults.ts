@@ -1,4 +1,5 @@
 import { Resolver as DnsClient } from 'node:dns/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { adaptive } from '../balancers/adaptive.ts';
 import { systemClock, systemRandom } from '../core/clock.ts';
 import type { Target } from '../core/target.ts';
@@ -52,12 +53,18 @@ const made = new WeakMap<Service, ServiceOptions>();
 /** Takes new options for a running service; parts whose options have not changed are kept, with what they learned. */
 export function updateService(service: Service, options: ServiceOptions): void {
   const before = made.get(service) ?? {};
+  const { servername = service.identity.servername } = options.tls ?? {};
+  if (servername !== service.identity.servername) {
+    throw new TypeError('option tls.servername of a running client cannot be changed');
+  }
   made.set(service, options);
   const parts = partsOf(options);
   const kept = service.parts;
-  const samePool = before.pool === options.pool && before.tls === options.tls;
+  // By what they say: files that are read again mostly say the same.
+  const same = (group: 'pool' | 'tls' | 'timeout'): boolean =>
+    isDeepStrictEqual(before[group], options[group]);
   const sameTransport =
-    before.transport === options.transport && samePool && before.timeout === options.timeout;
+    before.transport === options.transport && same('pool') && same('tls') && same('timeout');
   service.update({
     ...parts,
     resolver: before.resolver === options.resolver ? kept.resolver : parts.resolver,

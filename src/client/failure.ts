@@ -30,6 +30,13 @@ export function isRequestError(error: Error): boolean {
   return requestErrors.has(codeOf(error));
 }
 
+/** Errors that say that this process, or its host, has run out of something: no endpoint is to blame. */
+const shortages = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+
+export function isShortage(error: Error): boolean {
+  return shortages.has(codeOf(error));
+}
+
 export function codeOf(error: Error): string {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' ? code : error.name;

@@ -1,3 +1,4 @@
+import type { SecureContextOptions } from 'node:tls';
 import type { Balancer } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
 import {
@@ -132,7 +133,10 @@ export interface PoolOptions {
   readonly allowH2?: boolean;
 }
 
-/** As for `tls.connect`. */
+/**
+ * As for `tls.connect`. Material that has been renewed is given to `update({ tls })`: new connections take it, and those
+ * that exist end with their calls.
+ */
 export interface TlsOptions {
   readonly ca?: string | Buffer | readonly (string | Buffer)[];
   readonly cert?: string | Buffer | readonly (string | Buffer)[];
@@ -216,6 +220,24 @@ const tlsMaterial: Check = (value, name) => {
   }
 };
 
+/** Fails now what would otherwise fail each connection: above all, files that were read while they were replaced. */
+const tls: Check = (value, name) => {
+  shape({ ca: tlsMaterial, cert: tlsMaterial, key: tlsMaterial, servername: string })(value, name);
+  const { ca = [], cert, key } = value as TlsOptions;
+  // Loaded when they are needed: most services speak plain text.
+  const { X509Certificate } = process.getBuiltinModule('node:crypto');
+  const { createSecureContext } = process.getBuiltinModule('node:tls');
+  try {
+    // OpenSSL takes any text for a list of authorities that is empty.
+    for (const authority of [ca].flat()) new X509Certificate(authority);
+    if (cert !== undefined || key !== undefined) createSecureContext({ cert, key } as SecureContextOptions);
+  } catch (error) {
+    throw new TypeError(`option ${name} is no usable material: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+};
+
 export const serviceShape: Shape = {
   resolver: implementing('a Resolver', 'watch'),
   balancer: implementing('a Balancer', 'pick'),
@@ -253,7 +275,7 @@ export const serviceShape: Shape = {
     drainTimeout: number(0, Number.POSITIVE_INFINITY),
     allowH2: boolean,
   }),
-  tls: shape({ ca: tlsMaterial, cert: tlsMaterial, key: tlsMaterial, servername: string }),
+  tls,
   clock: implementing('a Clock', 'now', 'schedule'),
   random: func,
   transport: func,

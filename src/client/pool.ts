@@ -61,7 +61,7 @@ export function poolTransport(settings: PoolSettings): Transport {
         : maxConnectionAge * (0.9 + 0.2 * random());
     const limit = new IdleLimit(clock);
     return new Pool(service.origin, {
-      factory: (origin, options) => CarefulClient.of(origin, options, limit),
+      factory: (origin, options) => CarefulClient.of(origin, options, limit, age ?? Number.POSITIVE_INFINITY),
       connect: pinned(connectorOf(service), service, endpoint, settings),
       connections: connections === undefined || connections === Number.POSITIVE_INFINITY ? null : connections,
       keepAliveTimeout,

@@ -1,11 +1,15 @@
 import { type Attempt, ClosedError, isDiscoveryError, OverloadError } from '../core/errors.ts';
-import { isRequestError } from './failure.ts';
+import { isRequestError, isShortage } from './failure.ts';
 
-/** Whether the end of a call says how the service fares: not when the call itself was wrong, or came too late. */
+/**
+ * Whether the end of a call says how the service fares: not when the call itself was wrong, or came too late, or we
+ * had no means to make it.
+ */
 export function saysOfService(error: unknown): boolean {
   return (
     error instanceof Error &&
     !isRequestError(error) &&
+    !isShortage(error) &&
     !(error instanceof ClosedError) &&
     !(error instanceof OverloadError)
   );

@@ -128,9 +128,11 @@ export class Circuit {
       else if (result === 'failure') reject(new Error('trial failed'));
       else this.#halfOpen();
     };
-    // opossum lets exactly one through, and closes or opens by its result.
+    const epoch = this.#epoch;
+    // opossum lets exactly one through, and closes or opens by its result. By the time we hear of it a failure may have
+    // been reported, and have opened what was closed again.
     this.#breaker.fire(promise).then(
-      () => this.#gone || this.#closed(),
+      () => this.#gone || this.#epoch !== epoch || this.#closed(),
       () => this.#gone || this.#open(),
     );
     const { clock } = this.#context;

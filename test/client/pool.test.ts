@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Client, createClient } from '../../src/client/client.ts';
-import type { ServiceOptions } from '../../src/client/options.ts';
+import type { ServiceOptions, TlsOptions } from '../../src/client/options.ts';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { endpoint } from '../../src/testing/values.ts';
@@ -110,6 +110,87 @@ describe('the identity of a service', () => {
     const at = await listen(server as unknown as Server);
     await using client = clientOf(at, { tls: { ca, ...identity('client') } }, 'https://orders.shop');
     expect(await post(client)).toBe(200);
+  });
+
+  describe('in new material, by update()', () => {
+    /** A server that notes whose certificate it is shown, and how many connections it has. */
+    async function asking(): Promise<{ at: Endpoint; shown: string[]; open: () => number }> {
+      const shown: string[] = [];
+      let open = 0;
+      const server = createSecureServer(
+        { ...identity('orders'), ca, requestCert: true, rejectUnauthorized: false },
+        (request, response) => {
+          shown.push((request.socket as TLSSocket).getPeerCertificate().subject?.CN?.toString() ?? 'none');
+          request.resume();
+          setTimeout(() => response.end('ok'), request.headers['x-slow'] === undefined ? 0 : 300);
+        },
+      );
+      server.on('secureConnection', (socket) => {
+        open++;
+        socket.once('close', () => open--);
+      });
+      return { at: await listen(server as unknown as Server), shown, open: () => open };
+    }
+
+    it('is shown on new connections at once, and calls in flight finish on the old ones', async () => {
+      const { at, shown, open } = await asking();
+      await using client = clientOf(at, { tls: { ca, ...identity('client') } }, 'https://orders.shop');
+      expect(await post(client)).toBe(200);
+      const slow = post(client, { 'x-slow': 'yes' });
+      await expect.poll(() => shown.length).toBe(2);
+      client.update({ tls: { ca, ...identity('orders') } });
+      expect(await post(client)).toBe(200);
+      expect(await slow).toBe(200);
+      const [before, , after] = shown;
+      expect(shown).toEqual([before, before, after]);
+      expect(new Set([before, after, 'none']).size).toBe(3);
+      await expect.poll(open).toBe(1);
+      expect(client.snapshot().endpoints[0]?.calls).toBe(3);
+    });
+
+    it('is believed on new connections at once', async () => {
+      const { at, shown } = await asking();
+      const another = { ca: identity('unknown').cert };
+      await using client = clientOf(at, { tls: another, retry: false }, 'https://orders.shop');
+      await expect(post(client)).rejects.toMatchObject({ attempts: [{ class: 'unsent' }] });
+      client.update({ tls: { ca: [another.ca, ca] } });
+      expect(await post(client)).toBe(200);
+      client.update({ tls: another });
+      await expect(post(client)).rejects.toMatchObject({ attempts: [{ class: 'unsent' }] });
+      expect(shown).toHaveLength(1);
+    });
+
+    it('that says the same costs no connection', async () => {
+      const { at, open } = await asking();
+      await using client = clientOf(at, { tls: { ca, ...identity('client') } }, 'https://orders.shop');
+      expect(await post(client)).toBe(200);
+      client.update({ tls: { ca: Buffer.from(ca), ...identity('client') } });
+      await pause(5);
+      expect(await post(client)).toBe(200);
+      expect(open()).toBe(1);
+    });
+
+    it('that makes no sense is refused, and the old one stays', async () => {
+      const { at, open } = await asking();
+      await using client = clientOf(at, { tls: { ca, ...identity('client') } }, 'https://orders.shop');
+      expect(await post(client)).toBe(200);
+      const { cert, key } = identity('client');
+      const bad: [TlsOptions, RegExp][] = [
+        [{ ca, cert: cert.subarray(0, 200), key }, /option tls is no usable material: .*PEM/],
+        [{ ca, cert, key: identity('orders').key }, /option tls is no usable material: .*mismatch/],
+        [{ ca: 'no certificate', cert, key }, /option tls is no usable material: .*PEM/],
+        [{ ca: '', cert, key }, /option tls is no usable material: /],
+        [{ ca, cert, key, servername: 'evil.example' }, /option tls.servername .* cannot be changed$/],
+      ];
+      for (const [tls, message] of bad) {
+        expect(() => client.update({ tls })).toThrow(TypeError);
+        expect(() => client.update({ tls })).toThrow(message);
+      }
+      client.update({ retry: false });
+      await pause(5);
+      expect(await post(client)).toBe(200);
+      expect(open()).toBe(1);
+    });
   });
 
   it('that a pod cannot prove sends the call to one that can, and ejects the pod', async () => {

@@ -207,6 +207,26 @@ describe('ejection', () => {
     await script.service.close();
   });
 
+  it('does not blame an endpoint when we ourselves have no file descriptors left', async () => {
+    const script = new Script(2);
+    for (let i = 0; i < 20; i++) {
+      const caller = script.call({ method: 'POST' });
+      await script.settle();
+      for (let hops = 0; caller.ends === 0; hops++) {
+        script.last.fail(errno('EMFILE'));
+        await script.clock.advance(1_000);
+        expect(hops).toBeLessThan(10);
+      }
+      expect(caller.error).toMatchObject({
+        code: 'EMFILE',
+        attempts: [{ class: 'unsent' }, { class: 'unsent' }, {}, {}],
+      });
+    }
+    expect(script.service.snapshot().endpoints.map(({ state }) => state)).toEqual(['active', 'active']);
+    expect(script.count('ejected')).toBe(0);
+    await script.service.close();
+  });
+
   it('takes new limits, or none, while it runs', async () => {
     const script = new Script(3);
     await failures(script, 2);

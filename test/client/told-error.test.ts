@@ -46,6 +46,7 @@ describe('saysOfService', () => {
       new ClosedError('x', 'y'),
       new OverloadError('x', 'y'),
       errno('UND_ERR_INVALID_ARG'),
+      errno('EMFILE'),
       'no error',
     ];
     expect(own.some(saysOfService)).toBe(false);

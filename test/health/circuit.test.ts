@@ -157,6 +157,23 @@ describe('the circuit of an endpoint', () => {
     circuit.close();
   });
 
+  it('opened anew before it has heard that its trial succeeded stays open', async () => {
+    const { circuit, clock, fail } = make({ consecutive: 1 });
+    fail(1);
+    await clock.advance(5_000);
+    circuit.trial()?.('success');
+    for (let i = 0; i < 20 && circuit.state !== 'closed'; i++) await null;
+    fail(1);
+    await clock.advance(0);
+    expect(circuit.state).toBe('open');
+    await clock.advance(11_000);
+    circuit.trial()?.('success');
+    await clock.advance(0);
+    expect(circuit.state).toBe('closed');
+    expect(clock.pending).toBe(0);
+    circuit.close();
+  });
+
   it('hears nothing that is reported while it is not closed', async () => {
     const { circuit, clock, fail } = make();
     fail(5);

@@ -7,7 +7,7 @@ import { DnsServer } from '../resolvers/support/dns-server.ts';
 import { jumpTo } from './fake-time.ts';
 import { Fleet, load, pause } from './fleet.ts';
 import type { Verdict } from './history.ts';
-import { onRequest, RawServer } from './tcp.ts';
+import { ok, onRequest, RawServer } from './tcp.ts';
 
 /** What a program tells whose wall clock jumped while it worked. */
 export interface ClockReport extends Verdict {
@@ -24,6 +24,8 @@ export interface ClockReport extends Verdict {
   readonly caughtUp: boolean;
   /** ms that calls took whose attempt timeout is 300 ms, and which nobody answers. */
   readonly timedOut: readonly number[];
+  /** Connections that were made after each jump, of a client whose connections are renewed each 100 ms. */
+  readonly renewed: readonly number[];
   readonly ejected: number;
   readonly stale: boolean;
 }
@@ -58,6 +60,23 @@ async function play(): Promise<ClockReport> {
     timeout: { attempt: 300 },
     retry: false,
   });
+  await using young = await RawServer.start((socket, server) =>
+    onRequest(socket, server, () => socket.write(ok)),
+  );
+  const renewing = createClient('http://young.shop', {
+    resolver: new FakeResolver([young.endpoint]),
+    pool: { maxConnectionAge: 100 },
+  });
+  const renewed: number[] = [];
+  /** One call after another, for half a second. */
+  const renew = async (): Promise<void> => {
+    const before = young.connections;
+    for (let i = 0; i < 50; i++) {
+      await (await renewing.request('/')).body.dump();
+      await pause(10);
+    }
+    renewed.push(young.connections - before);
+  };
   let ejected = 0;
   for (const each of [client, watched]) each.on('ejected', () => ejected++);
   await Promise.all([client.ready(), watched.ready()]);
@@ -82,7 +101,7 @@ async function play(): Promise<ClockReport> {
     jumpTo(offset);
     offsets.push(Math.round((Date.now() - wall - (before - started)) / 1_000));
     const watching = Array.from({ length: 20 }, async () => (await watched.fetch('/')).text());
-    await Promise.all([work, late, ...watching]);
+    await Promise.all([work, late, renew(), ...watching]);
   }
   const seconds = (performance.now() - started) / 1_000;
   const report = {
@@ -92,6 +111,7 @@ async function play(): Promise<ClockReport> {
     dnsErrors,
     apiRequests: cluster.api.requests.length - requests,
     timedOut,
+    renewed,
     ejected,
     stale: client.snapshot().stale || watched.snapshot().stale,
   };
@@ -100,7 +120,14 @@ async function play(): Promise<ClockReport> {
   });
   await orders.scale(3);
   const caughtUp = await Promise.race([news, pause(5_000).then(() => false)]);
-  await Promise.all([client.close(), watched.close(), hung.close(), watch.close(), nameserver.close()]);
+  await Promise.all([
+    client.close(),
+    watched.close(),
+    hung.close(),
+    renewing.close(),
+    watch.close(),
+    nameserver.close(),
+  ]);
   return { ...fleet.history.check(), ...report, caughtUp };
 }
 

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createClient } from '../../src/client/client.ts';
+import type { Attempt } from '../../src/core/errors.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 
 /** A process with a short life: tells what happened, and should then end by itself. */
@@ -10,14 +11,15 @@ const server = createServer((request, response) => {
   if (request.url !== '/hang') response.end('ok');
 });
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-const port = process.argv[3] ?? String((server.address() as AddressInfo).port);
+const given = process.argv.slice(3);
+const ports = given.length > 0 ? given : [String((server.address() as AddressInfo).port)];
 // Only the client's own doings may keep the process alive.
 server.unref();
 server.on('connection', (socket) => socket.unref());
 
 const dead = how === 'has a dead resolver';
 const client = createClient('http://orders.shop', {
-  resolver: new FakeResolver(dead ? undefined : [`127.0.0.1:${port}`]),
+  resolver: new FakeResolver(dead ? undefined : ports.map((port) => `127.0.0.1:${port}`)),
   timeout: { resolve: 300 },
   pool: { drainTimeout: 500 },
 });
@@ -33,15 +35,29 @@ async function call(path = '/'): Promise<string> {
 
 if (how === 'starves') {
   const codes: Record<string, number> = {};
-  await Promise.all(
-    Array.from({ length: 200 }, async () => {
-      const told = await call();
-      codes[told] = (codes[told] ?? 0) + 1;
-    }),
-  );
-  const after = await call();
+  const classes: Record<string, number> = {};
+  let ejected = 0;
+  client.on('ejected', () => ejected++);
+  const starve = async (method: 'GET' | 'POST'): Promise<void> => {
+    let told = 'ok';
+    try {
+      const { body } = await client.request({ path: '/', method });
+      await body.text();
+    } catch (error) {
+      const { code, attempts = [] } = error as { code?: string; attempts?: readonly Attempt[] };
+      told = code ?? String(error);
+      for (const attempt of attempts) classes[attempt.class] = (classes[attempt.class] ?? 0) + 1;
+    }
+    codes[told] = (codes[told] ?? 0) + 1;
+  };
+  // undici reads its parser from a file at the first connection, and this is no test of that.
+  await call();
+  await Promise.all(Array.from({ length: 300 }, (_, i) => starve(i % 2 === 0 ? 'GET' : 'POST')));
+  // undici frees a connection a turn after the body's end.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const after = await Promise.all(Array.from({ length: 10 }, () => call()));
   await client.close();
-  process.stdout.write(JSON.stringify({ codes, after }));
+  process.stdout.write(JSON.stringify({ codes, classes, ejected, after }));
 } else {
   const told = await call();
   const hung = how === 'closes while a call hangs' ? call('/hang') : undefined;
