@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { systemRandom } from '../core/clock.ts';
 import { branded } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
 import type { CallOptions } from './call.ts';
 import type { ClientEvent, Listener } from './events.ts';
@@ -8,6 +9,7 @@ import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
+import { fleetShape } from './options.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
 export interface FetchInit extends RequestInit, CallOptions {}
@@ -35,8 +37,8 @@ export interface Fetch {
 export function createFetch(options: AgentOptions = {}): Fetch {
   // Noted now: the app may well put the result in its place.
   const platform = globalThis.fetch;
+  checkOptions('createFetch', fleetShape, options);
   const agent = new ServiceAgent(options);
-
   const random = options.random ?? systemRandom;
 
   const call = (

@@ -23,6 +23,11 @@ export function targetName(target: Target): string {
 
 const label = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
+/** Whether a text is one label of a host name, in lower case. */
+export function isLabel(text: string): boolean {
+  return label.test(text);
+}
+
 /** What is wrong with a host name, or undefined: RFC 1123 labels of at most 63, 253 in all. */
 export function hostProblem(host: string): string | undefined {
   if (host === '') return 'is empty';
@@ -74,6 +79,8 @@ const portName = /^(?=.*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
  * a number, or the name of a port.
  */
 export function parseTarget(name: string | URL, port?: number | string): Target {
+  if (typeof name !== 'string' && typeof (name as URL | null)?.href !== 'string')
+    throw new TypeError(`target must be a URL or service name, got ${String(name)}`);
   const text = String(name);
   let url: URL;
   try {
