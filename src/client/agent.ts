@@ -37,7 +37,7 @@ class Agent extends ClosableDispatcher {
     super();
     this.#options = checked(options);
     this.#hosts = new KnownHosts(this.#env.lookup, () => this.#env.now());
-    this.#otherwise = new Otherwise(options.otherwise, this);
+    this.#otherwise = new Otherwise(options.otherwise);
     this.bind('snapshot', 'update', 'subscribe');
   }
 

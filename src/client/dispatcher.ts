@@ -23,7 +23,7 @@ export class ServiceDispatcher extends ClosableDispatcher {
     const { origin } = options;
     const own = this.#service.identity.origin;
     if (origin !== undefined && origin !== own && new URL(String(origin)).origin !== own) {
-      this.#otherwise ??= new Otherwise(undefined, this);
+      this.#otherwise ??= new Otherwise(undefined);
       return this.#otherwise.dispatch(options, given);
     }
     checkCall(options, modern);

@@ -32,7 +32,7 @@ export interface Fetch {
 
 /**
  * A `fetch` whose calls to services go to one of their healthy endpoints, and whose calls to all other hosts are the
- * platform's own, untouched. A `Response` is the platform's, and so are errors that are not of the network's making.
+ * platform's own, untouched; with `otherwise` they are the platform's over that dispatcher. A `Response` is the platform's, and so are errors that are not of the network's making.
  */
 export function createFetch(options: AgentOptions = {}): Fetch {
   // Noted now: the app may well put the result in its place.
@@ -58,8 +58,8 @@ export function createFetch(options: AgentOptions = {}): Fetch {
     input: string | URL | Request,
     init: FetchInit | undefined,
   ): Promise<Response> => {
-    if (service === undefined) return platform(input, init);
-    if (!isPlainUrl(url)) return platformFetch(platform, agent, input, init);
+    if (service === undefined && options.otherwise === undefined) return platform(input, init);
+    if (service === undefined || !isPlainUrl(url)) return platformFetch(platform, agent, input, init);
     return call(service, Place.of(url), input, init);
   };
 
