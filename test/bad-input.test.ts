@@ -23,6 +23,15 @@ const make =
   (options: unknown, name = 'http://orders.shop') =>
   () =>
     createClient(name, options as ServiceOptions);
+function thrown(build: () => unknown): Error {
+  try {
+    build();
+  } catch (error) {
+    return error as Error;
+  }
+  return expect.fail('nothing was thrown');
+}
+
 const own = { resolver: new FakeResolver(['10.0.0.1:80']) };
 
 describe('bad input at construction', () => {
@@ -183,6 +192,24 @@ describe('bad input at construction', () => {
     expect(make(own, 'http://user:s3cret@orders.shop')).toThrow(/user name or password/);
     expect(make(own, 'http://user:s3cret@orders.shop')).not.toThrow(/s3cret/);
     expect(make(own, 'http://user:s3cret@orders.shop:99999')).not.toThrow(/s3cret/);
+  });
+
+  it.each(['a', 'a.', '0', '.', '@', 'ü', '\0'])('says little of a megabyte of %j', (text) => {
+    const long = text.repeat(2 ** 20 / text.length);
+    for (const build of [
+      make(own, long),
+      make(own, `http://${long}`),
+      make({ ...own, port: long }),
+      make({ ...own, timeout: { header: `${long} ` } }),
+      () => new ServiceAgent({ services: { [long]: {} } }),
+      () => kubernetes({ namespace: long }),
+      () => fixed([long]),
+      () => dns({ servers: [long] }),
+    ]) {
+      const error = thrown(build);
+      expect(error).toBeInstanceOf(Error);
+      expect(error.message.length).toBeLessThan(700);
+    }
   });
 
   it('takes upper case as lower case', async () => {

@@ -207,7 +207,9 @@ const hedge: Check = (value, name) => {
 const headerName: Check = (value, name) => {
   string(value, name);
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value as string)) {
-    throw new TypeError(`option ${name} must be the name of a header, got ${JSON.stringify(value)}`);
+    throw new TypeError(
+      `option ${name} must be the name of a header, got ${JSON.stringify((value as string).slice(0, 80))}`,
+    );
   }
 };
 

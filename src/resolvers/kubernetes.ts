@@ -51,7 +51,9 @@ export const kubernetesShape: Shape = {
   namespace: (value, name) => {
     string(value, name);
     if (!isLabel(value as string))
-      throw new TypeError(`option ${name} must be the name of a namespace, got ${JSON.stringify(value)}`);
+      throw new TypeError(
+        `option ${name} must be the name of a namespace, got ${JSON.stringify((value as string).slice(0, 80))}`,
+      );
   },
   zone: string,
   node: string,
