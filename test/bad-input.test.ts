@@ -23,6 +23,15 @@ const make =
   (options: unknown, name = 'http://orders.shop') =>
   () =>
     createClient(name, options as ServiceOptions);
+function thrown(build: () => unknown): Error {
+  try {
+    build();
+  } catch (error) {
+    return error as Error;
+  }
+  return expect.fail('nothing was thrown');
+}
+
 const own = { resolver: new FakeResolver(['10.0.0.1:80']) };
 
 describe('bad input at construction', () => {
@@ -112,6 +121,48 @@ describe('bad input at construction', () => {
       /label that is not letters, digits and hyphens: "orders-"/,
     ],
     ['a path in the target', make(own, 'http://orders.shop/v1'), /has a path: give the path with each call/],
+    ['no name at all', () => createClient(undefined as never, own), /target must be .* name, got undefined/],
+    ['no options', () => createClient('orders', null as never), /createClient: options must be an object/],
+    [
+      'an unknown option of createFetch',
+      () => createFetch({ timeouts: {} } as never),
+      /^createFetch: unknown option timeouts/,
+    ],
+    [
+      'a list of services',
+      () => createFetch({ services: ['orders'] as never }),
+      /option services must be an object, got an array/,
+    ],
+    [
+      'a listed service that can be none',
+      () => new ServiceAgent({ services: { 'or ders': {} } }),
+      /option services\["or ders"\]: .*"or ders"/,
+    ],
+    [
+      'half a connection',
+      make({ ...own, pool: { connections: 1.5 } }),
+      /option pool\.connections must be an integer, got 1\.5/,
+    ],
+    [
+      'a connection kept for ever',
+      make({ ...own, pool: { keepAliveTimeout: Number.POSITIVE_INFINITY } }),
+      /option pool\.keepAliveTimeout .*got Infinity/,
+    ],
+    [
+      'a least backoff above the greatest',
+      make({ ...own, retry: { backoff: { min: 20, max: 10 } } }),
+      /option retry\.backoff\.min must not be above retry\.backoff\.max, got 20 and 10/,
+    ],
+    [
+      'a first ejection longer than any may be',
+      make({ ...own, circuit: { endpoint: { ejection: 20, maxEjection: 10 } } }),
+      /option circuit\.endpoint\.ejection must not be above .*got 20 and 10/,
+    ],
+    [
+      'a namespace that is none',
+      () => kubernetes({ namespace: '../secrets' }),
+      /option namespace .*"\.\.\/secrets"/,
+    ],
     ['another protocol', make(own, 'ftp://orders.shop'), /protocol ftp: where http: or https: is needed/],
     [
       'an IPv4 address',
@@ -141,6 +192,24 @@ describe('bad input at construction', () => {
     expect(make(own, 'http://user:s3cret@orders.shop')).toThrow(/user name or password/);
     expect(make(own, 'http://user:s3cret@orders.shop')).not.toThrow(/s3cret/);
     expect(make(own, 'http://user:s3cret@orders.shop:99999')).not.toThrow(/s3cret/);
+  });
+
+  it.each(['a', 'a.', '0', '.', '@', 'ü', '\0'])('says little of a megabyte of %j', (text) => {
+    const long = text.repeat(2 ** 20 / text.length);
+    for (const build of [
+      make(own, long),
+      make(own, `http://${long}`),
+      make({ ...own, port: long }),
+      make({ ...own, timeout: { header: `${long} ` } }),
+      () => new ServiceAgent({ services: { [long]: {} } }),
+      () => kubernetes({ namespace: long }),
+      () => fixed([long]),
+      () => dns({ servers: [long] }),
+    ]) {
+      const error = thrown(build);
+      expect(error).toBeInstanceOf(Error);
+      expect(error.message.length).toBeLessThan(700);
+    }
   });
 
   it('takes upper case as lower case', async () => {

@@ -7,7 +7,7 @@ import type { CallDispatchOptions } from './call.ts';
 import { ClosableDispatcher } from './closable-dispatcher.ts';
 import { environment, makeService, updateService } from './defaults.ts';
 import type { ClientEvent, Listener } from './events.ts';
-import { checkServiceOptions, fleetShape, type ServiceOptions } from './options.ts';
+import { checkFixed, checkServiceOptions, fleetShape, merged, type ServiceOptions } from './options.ts';
 import { Otherwise } from './otherwise.ts';
 import { KnownHosts, routeOf } from './routing.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
@@ -37,7 +37,7 @@ class Agent extends ClosableDispatcher {
     super();
     this.#options = checked(options);
     this.#hosts = new KnownHosts(this.#env.lookup, () => this.#env.now());
-    this.#otherwise = new Otherwise(options.otherwise, this);
+    this.#otherwise = new Otherwise(options.otherwise);
     this.bind('snapshot', 'update', 'subscribe');
   }
 
@@ -112,7 +112,9 @@ class Agent extends ClosableDispatcher {
 
   /** Options of a running agent, over those it has; what was learned of endpoints is kept. */
   update(options: AgentOptions): void {
-    this.#options = checked({ ...this.#options, ...options });
+    checkOptions('update', fleetShape, options);
+    checkFixed(options, 'otherwise', 'clock', 'random');
+    this.#options = checked(merged(this.#options, options));
     for (const [origin, service] of this.#services) {
       updateService(service, this.#optionsOf(new URL(origin)));
     }
@@ -197,31 +199,23 @@ function targetOf(url: URL, port: number | string | undefined): Target {
 function checked(options: AgentOptions): AgentOptions {
   checkOptions('ServiceAgent', fleetShape, options);
   const { services = {} } = options;
-  if (typeof services !== 'object' || services === null)
-    throw new TypeError('option services must be an object');
   const byHost: Record<string, ServiceOptions> = Object.create(null);
   for (const [name, own] of Object.entries(services)) {
-    const target = parseTarget(name);
+    const option = `services[${JSON.stringify(name.slice(0, 80))}]`;
+    const target = named(option, () => parseTarget(name));
     const key = target.port === undefined ? checkHost(target.host) : `${target.host}:${target.port}`;
-    checkServiceOptions(`services[${JSON.stringify(name)}]`, own);
+    checkServiceOptions(option, own);
     byHost[key] = own;
   }
   return { ...options, services: byHost };
 }
 
-/** Groups such as `timeout` are merged key by key, everything else is replaced. */
-function merged(common: ServiceOptions, own: ServiceOptions): ServiceOptions {
-  const result: Record<string, unknown> = { ...common };
-  for (const [key, value] of Object.entries(own)) {
-    if (value === undefined) continue;
-    const before = result[key];
-    result[key] = isGroup(key, before) && isGroup(key, value) ? { ...before, ...value } : value;
+/** Says which option an error is about. */
+function named<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Error) error.message = `option ${option}: ${error.message}`;
+    throw error;
   }
-  return result;
-}
-
-const groups = new Set(['timeout', 'retry', 'hedge', 'queue', 'circuit', 'pool', 'tls']);
-
-function isGroup(key: string, value: unknown): value is object {
-  return groups.has(key) && typeof value === 'object' && value !== null;
 }

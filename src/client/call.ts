@@ -84,7 +84,8 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
     this.#service = service;
     this.#options = options;
     this.handler = handler;
-    if (options.hashKey !== undefined) this.hashKey = options.hashKey;
+    // Numbers too: in JavaScript many an id is one.
+    if (options.hashKey != null) this.hashKey = String(options.hashKey);
     this.#body = options.body == null ? undefined : StreamedBody.of(options.body, service.settings.bodyLimit);
   }
 

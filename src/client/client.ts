@@ -13,7 +13,7 @@ import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
-import { checkServiceOptions, type ServiceOptions } from './options.ts';
+import { checkFixed, checkServiceOptions, merged, type ServiceOptions } from './options.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
 /** As for `undici.request`, with the path taken from the service's origin. */
@@ -97,7 +97,7 @@ export class Client {
   async pick(options: PickOptions = {}): Promise<PickedLease> {
     const { hashKey, signal } = options;
     await this.ready({ ...(signal === undefined ? {} : { signal }) });
-    const backend = this.#service.pick(hashKey === undefined ? {} : { hashKey });
+    const backend = this.#service.pick(hashKey == null ? {} : { hashKey: String(hashKey) });
     if (backend instanceof Error) throw backend;
     const lease = new Lease(backend, this.#service);
     backend.calls++;
@@ -125,14 +125,21 @@ export class Client {
     return this.#service.events.on(event, listener);
   }
 
+  /** Calls the listener at the next such event only; the returned function takes it back. */
+  once<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
+    return this.#service.events.once(event, listener);
+  }
+
+  /** Takes back a listener. */
+  off<E extends ClientEvent>(event: E, listener: Listener<E>): void {
+    this.#service.events.off(event, listener);
+  }
+
   /** Options over those it has, key by key, at once; what was learned of the endpoints is kept. */
   update(options: ServiceOptions): void {
     checkServiceOptions('update', options);
-    for (const key of ['port', 'clock', 'random'] as const) {
-      if (options[key] !== undefined)
-        throw new TypeError(`option ${key} of a running client cannot be changed`);
-    }
-    const updated = { ...this.#options, ...options };
+    checkFixed(options, 'port', 'clock', 'random');
+    const updated = merged(this.#options, options);
     updateService(this.#service, updated);
     this.#options = updated;
   }

@@ -40,24 +40,36 @@ const channels = {
  * disturbs neither the others nor the calls: its error becomes an `error` event.
  */
 export class Events {
-  readonly #listeners = new Map<ClientEvent, Set<Listener<never>>>();
+  /** By event, with whether it is the next one only that they wait for. */
+  readonly #listeners = new Map<ClientEvent, Map<Listener<never>, boolean>>();
 
   on<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
+    return this.#add(event, listener, false);
+  }
+
+  once<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
+    return this.#add(event, listener, true);
+  }
+
+  off<E extends ClientEvent>(event: E, listener: Listener<E>): void {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  #add<E extends ClientEvent>(event: E, listener: Listener<E>, once: boolean): () => void {
     if (!Object.hasOwn(channels, event)) {
       throw new TypeError(`no event ${JSON.stringify(event)}: known are ${Object.keys(channels).join(', ')}`);
     }
     if (typeof listener !== 'function') throw new TypeError(`the listener of ${event} must be a function`);
     let listeners = this.#listeners.get(event);
-    if (listeners === undefined) this.#listeners.set(event, (listeners = new Set()));
-    listeners.add(listener);
-    return () => {
-      listeners.delete(listener);
-    };
+    if (listeners === undefined) this.#listeners.set(event, (listeners = new Map()));
+    listeners.set(listener, once);
+    return () => this.off(event, listener);
   }
 
   emit<E extends ClientEvent>(event: E, data: ClientEvents[E]): void {
     if (channels[event].hasSubscribers) channels[event].publish(data);
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+    for (const [listener, once] of [...(this.#listeners.get(event) ?? [])]) {
+      if (once) this.off(event, listener as Listener<E>);
       try {
         (listener as Listener<E>)(data);
       } catch (cause) {

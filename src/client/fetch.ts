@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { systemRandom } from '../core/clock.ts';
 import { branded } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
 import type { CallOptions } from './call.ts';
 import type { ClientEvent, Listener } from './events.ts';
@@ -8,6 +9,7 @@ import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
+import { fleetShape } from './options.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
 export interface FetchInit extends RequestInit, CallOptions {}
@@ -30,13 +32,13 @@ export interface Fetch {
 
 /**
  * A `fetch` whose calls to services go to one of their healthy endpoints, and whose calls to all other hosts are the
- * platform's own, untouched. A `Response` is the platform's, and so are errors that are not of the network's making.
+ * platform's own, untouched; with `otherwise` they are the platform's over that dispatcher. A `Response` is the platform's, and so are errors that are not of the network's making.
  */
 export function createFetch(options: AgentOptions = {}): Fetch {
   // Noted now: the app may well put the result in its place.
   const platform = globalThis.fetch;
+  checkOptions('createFetch', fleetShape, options);
   const agent = new ServiceAgent(options);
-
   const random = options.random ?? systemRandom;
 
   const call = (
@@ -56,8 +58,8 @@ export function createFetch(options: AgentOptions = {}): Fetch {
     input: string | URL | Request,
     init: FetchInit | undefined,
   ): Promise<Response> => {
-    if (service === undefined) return platform(input, init);
-    if (!isPlainUrl(url)) return platformFetch(platform, agent, input, init);
+    if (service === undefined && options.otherwise === undefined) return platform(input, init);
+    if (service === undefined || !isPlainUrl(url)) return platformFetch(platform, agent, input, init);
     return call(service, Place.of(url), input, init);
   };
 

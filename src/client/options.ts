@@ -2,15 +2,17 @@ import type { SecureContextOptions } from 'node:tls';
 import type { Balancer } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
 import {
-  anything,
   boolean,
   type Check,
   checkOptions,
   duration,
+  finiteDuration,
   func,
   implementing,
   integer,
   number,
+  object,
+  ordered,
   orFalse,
   type Shape,
   shape,
@@ -191,7 +193,7 @@ const retry: Check = shape({
     if (!Array.isArray(value)) throw new TypeError(`option ${name} must be an array of statuses`);
     for (const status of value) integer(400, 599)(status, name);
   },
-  backoff: shape({ min: number(0), max: number(0) }),
+  backoff: ordered('min', 'max', shape({ min: number(0), max: number(0) })),
   maxRetryAfter: number(0),
   bodyLimit: integer(0),
   budget: orFalse(shape({ ratio: share, minPerSecond: number(0), window: number(1_000, 600_000) })),
@@ -209,7 +211,9 @@ const hedge: Check = (value, name) => {
 const headerName: Check = (value, name) => {
   string(value, name);
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value as string)) {
-    throw new TypeError(`option ${name} must be the name of a header, got ${JSON.stringify(value)}`);
+    throw new TypeError(
+      `option ${name} must be the name of a header, got ${JSON.stringify((value as string).slice(0, 80))}`,
+    );
   }
 };
 
@@ -255,22 +259,26 @@ export const serviceShape: Shape = {
   queue: shape({ endpoint: integer(0), total: integer(1) }),
   circuit: shape({
     endpoint: orFalse(
-      shape({
-        consecutive: integer(1),
-        rate: share,
-        volume: integer(1),
-        window: number(1_000),
-        ejection: duration,
-        maxEjection: duration,
-      }),
+      ordered(
+        'ejection',
+        'maxEjection',
+        shape({
+          consecutive: integer(1),
+          rate: share,
+          volume: integer(1),
+          window: number(1_000),
+          ejection: duration,
+          maxEjection: duration,
+        }),
+      ),
     ),
     service: orFalse(shape({ rate: share, volume: integer(1), window: number(1_000), reset: duration })),
   }),
   panicThreshold: share,
   slowStart: orFalse(duration),
   pool: shape({
-    connections: number(1, Number.POSITIVE_INFINITY),
-    keepAliveTimeout: duration,
+    connections: (value, name) => (value === Number.POSITIVE_INFINITY ? undefined : integer(1)(value, name)),
+    keepAliveTimeout: finiteDuration,
     maxConnectionAge: duration,
     drainTimeout: number(0, Number.POSITIVE_INFINITY),
     allowH2: boolean,
@@ -284,10 +292,36 @@ export const serviceShape: Shape = {
 /** Adds, for what takes many services, which of them are ours. */
 export const fleetShape: Shape = {
   ...serviceShape,
-  services: anything,
+  // What is in it is checked by whoever reads it.
+  services: object,
   match: func,
   otherwise: implementing('a Dispatcher', 'dispatch'),
 };
+
+/** Options over others: groups such as `timeout` are merged key by key, everything else is replaced. */
+export function merged<O extends ServiceOptions>(common: O, own: O): O {
+  const result = { ...common } as Record<string, unknown>;
+  for (const [key, value] of Object.entries(own)) {
+    if (value === undefined) continue;
+    const before = result[key];
+    result[key] = isGroup(key, before) && isGroup(key, value) ? { ...before, ...value } : value;
+  }
+  return result as O;
+}
+
+const groups = new Set(['timeout', 'retry', 'hedge', 'queue', 'circuit', 'pool', 'tls']);
+
+function isGroup(key: string, value: unknown): value is object {
+  return groups.has(key) && typeof value === 'object' && value !== null;
+}
+
+/** What may be said at construction only. */
+export function checkFixed(options: object, ...names: readonly string[]): void {
+  for (const name of names) {
+    if ((options as Record<string, unknown>)[name] !== undefined)
+      throw new TypeError(`option ${name} of a running client cannot be changed`);
+  }
+}
 
 export function checkServiceOptions(factory: string, options: unknown): void {
   checkOptions(factory, serviceShape, options);

@@ -1,32 +1,47 @@
-import type { Dispatcher } from 'undici';
+import type { Dispatcher as DispatcherType } from 'undici';
 import { modernHandler } from '../undici/handler.ts';
-import { Agent, getGlobalDispatcher } from '../undici/index.ts';
+import { Agent, Dispatcher, getGlobalDispatcher } from '../undici/index.ts';
 import { platformSlot } from '../undici/save.ts';
+
+type Options = DispatcherType.DispatchOptions;
+type Handler = DispatcherType.DispatchHandler;
 
 /**
  * The dispatcher for hosts that are no services: the one given, else the app's own. Each handler goes to a dispatcher
- * of its generation, unwrapped, so that such a call is what it would have been without us.
+ * of its generation, so that such a call is what it would have been without us.
  */
 export class Otherwise {
-  readonly #given: Dispatcher | undefined;
-  readonly #self: Dispatcher;
-  /** The app's dispatchers, in case we are made the global one. */
-  readonly #platform: Dispatcher | undefined;
-  readonly #global: Dispatcher | undefined;
+  readonly #given: DispatcherType | undefined;
+  /** Those that the app had before us, in case we are made the global one. */
+  readonly #platform: DispatcherType | undefined;
+  readonly #global: DispatcherType | undefined;
+  /** Leads to us: calls have come back from there. */
+  #circular: DispatcherType | undefined;
+  /** On calls that have been here. */
+  readonly #mark: symbol = Symbol('passed');
   #own: Agent | undefined;
 
-  constructor(given: Dispatcher | undefined, self: Dispatcher) {
+  constructor(given: DispatcherType | undefined) {
     this.#given = given;
-    this.#self = self;
     // Made on first use by the platform, and this touches it: later its place may be taken by us.
     void globalThis.Headers;
     this.#platform = platformDispatcher();
     this.#global = getGlobalDispatcher();
   }
 
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const dispatcher = this.#for(handler);
-    if (dispatcher !== undefined) return dispatcher.dispatch(options, handler);
+  dispatch(options: Options, handler: Handler): boolean {
+    const given = this.#given;
+    // undici's MockAgent waits for ever for a handler that it does not know.
+    if (given !== undefined)
+      return given.dispatch(options, given instanceof Dispatcher ? modernHandler(handler) : handler);
+    const modern = typeof handler.onRequestStart === 'function';
+    const before = modern ? this.#global : this.#platform;
+    const current = modern ? getGlobalDispatcher() : platformDispatcher();
+    if (this.#mark in options) this.#circular = current;
+    if (current !== undefined && current !== before && current !== this.#circular)
+      return current.dispatch({ ...options, [this.#mark]: true } as Options, handler);
+    if (before !== undefined) return before.dispatch(options, handler);
+    // The app has none but us.
     this.#own ??= new Agent();
     return this.#own.dispatch(options, modernHandler(handler));
   }
@@ -34,17 +49,8 @@ export class Otherwise {
   async close(): Promise<void> {
     await this.#own?.close();
   }
-
-  /** undefined where the app has no dispatcher but us. */
-  #for(handler: Dispatcher.DispatchHandler): Dispatcher | undefined {
-    if (this.#given !== undefined) return this.#given;
-    if (typeof handler.onRequestStart !== 'function') return this.#platform;
-    const current = getGlobalDispatcher();
-    if (current !== undefined && current !== this.#self) return current;
-    return this.#global === this.#self ? undefined : this.#global;
-  }
 }
 
-function platformDispatcher(): Dispatcher | undefined {
-  return (globalThis as Record<symbol, unknown>)[platformSlot] as Dispatcher | undefined;
+function platformDispatcher(): DispatcherType | undefined {
+  return (globalThis as Record<symbol, unknown>)[platformSlot] as DispatcherType | undefined;
 }

@@ -14,7 +14,9 @@ function show(value: unknown): string {
 }
 
 function wrong(name: string, expected: string, value: unknown): TypeError {
-  return new TypeError(`option ${name} must be ${expected}, got ${show(value)}`);
+  return new TypeError(
+    `${name === '' ? 'options' : `option ${name}`} must be ${expected}, got ${show(value)}`,
+  );
 }
 
 /** A finite number within bounds, both included. */
@@ -36,6 +38,12 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Che
   };
 }
 
+/** A finite number of ms, more than 0. */
+export const finiteDuration: Check = (value, name) => {
+  duration(value, name);
+  number(0)(value, name);
+};
+
 /** A duration in ms: positive, or `Infinity` for none. */
 export const duration: Check = (value, name) => {
   if (typeof value !== 'number') throw wrong(name, 'a number of ms', value);
@@ -54,7 +62,22 @@ export const func: Check = (value, name) => {
   if (typeof value !== 'function') throw wrong(name, 'a function', value);
 };
 
-export const anything: Check = () => {};
+export const object: Check = (value, name) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw wrong(name, 'an object', value);
+};
+
+/** What `check` accepts, if `low` is not above `high` where both are given. */
+export function ordered(low: string, high: string, check: Check): Check {
+  return (value, name) => {
+    check(value, name);
+    const { [low]: least, [high]: most } = value as Record<string, number | undefined>;
+    if (least !== undefined && most !== undefined && least > most)
+      throw new RangeError(
+        `option ${name}.${low} must not be above ${name}.${high}, got ${least} and ${most}`,
+      );
+  };
+}
 
 export function oneOf(...values: readonly unknown[]): Check {
   return (value, name) => {
@@ -92,9 +115,8 @@ export function orFalse(check: Check): Check {
 /** An object with none but these keys; a key whose value is undefined counts as absent. */
 export function shape(checks: Shape): Check {
   return (value, name) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw wrong(name, 'an object', value);
-    for (const key of Object.keys(value)) {
+    object(value, name);
+    for (const key of Object.keys(value as object)) {
       const path = name === '' ? key : `${name}.${key}`;
       const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
       if (check === undefined) {

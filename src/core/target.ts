@@ -23,10 +23,20 @@ export function targetName(target: Target): string {
 
 const label = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
+/** With a trailing dot. Longer texts are not even looked at. */
+const longestHost = 254;
+/** So many characters a protocol and a port may add. */
+const longestTarget = longestHost + 32;
+
+/** Whether a text is one label of a host name, in lower case. */
+export function isLabel(text: string): boolean {
+  return text.length <= 63 && label.test(text);
+}
+
 /** What is wrong with a host name, or undefined: RFC 1123 labels of at most 63, 253 in all. */
 export function hostProblem(host: string): string | undefined {
   if (host === '') return 'is empty';
-  if (host.length > 254) return 'is longer than 253 characters';
+  if (host.length > longestHost) return 'is longer than 253 characters';
   const name = host.endsWith('.') ? host.slice(0, -1) : host;
   if (name.length > 253) return 'is longer than 253 characters';
   for (const part of name.split('.')) {
@@ -43,6 +53,7 @@ const legacyAddress = /^(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+))*\.?$/i;
 
 /** Whether a host is an address, in any spelling, rather than a name. */
 export function isAddress(host: string): boolean {
+  if (host.length > longestHost) return false;
   const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
   return isIP(bare) !== 0 || legacyAddress.test(bare);
 }
@@ -74,7 +85,13 @@ const portName = /^(?=.*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
  * a number, or the name of a port.
  */
 export function parseTarget(name: string | URL, port?: number | string): Target {
+  if (typeof name !== 'string' && typeof (name as URL | null)?.href !== 'string')
+    throw new TypeError(`target must be a URL or service name, got ${String(name)}`);
   const text = String(name);
+  if (text.length > longestTarget)
+    throw new TypeError(
+      `target of ${text.length} characters is not a URL or service name: its host is longer than 253 characters, or it has more than a host and a port`,
+    );
   let url: URL;
   try {
     url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
@@ -144,7 +161,7 @@ export interface ServiceName {
  * Two labels are taken as service and namespace: whether such a host is ours at all is the caller's to find out.
  */
 export function parseServiceName(host: string, clusterDomain = 'cluster.local'): ServiceName | undefined {
-  if (isAddress(host)) return undefined;
+  if (host.length > longestHost || isAddress(host)) return undefined;
   const name = (host.endsWith('.') ? host.slice(0, -1) : host).toLowerCase();
   const inDomain = name.endsWith(`.svc.${clusterDomain}`);
   const short = inDomain ? name.slice(0, -clusterDomain.length - 1) : name;

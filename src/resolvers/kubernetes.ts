@@ -1,6 +1,7 @@
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
 import { type Check, checkOptions, func, implementing, oneOf, type Shape, string } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
+import { isLabel } from '../core/target.ts';
 import type { LoadedKubeConfig } from './kubernetes/loaded.ts';
 import { ownLocation } from './kubernetes/location.ts';
 import { TargetWatch } from './kubernetes/target-watch.ts';
@@ -47,7 +48,13 @@ const kubeconfigCheck: Check = (value, name) => {
 export const kubernetesShape: Shape = {
   kubeconfig: kubeconfigCheck,
   context: string,
-  namespace: string,
+  namespace: (value, name) => {
+    string(value, name);
+    if (!isLabel(value as string))
+      throw new TypeError(
+        `option ${name} must be the name of a namespace, got ${JSON.stringify((value as string).slice(0, 80))}`,
+      );
+  },
   zone: string,
   node: string,
   source: oneOf('endpointslices', 'endpoints'),

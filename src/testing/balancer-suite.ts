@@ -231,6 +231,7 @@ function begin(balancer: Balancer, picked: Backend, outcome: Outcome): () => voi
   const counted = picked as FakeBackend;
   counted.inflight++;
   const release = balancer.begin?.(picked);
+  if (balancer.begin !== undefined) assert.equal(typeof release, 'function', 'begin() returned no release');
   return () => {
     counted.inflight--;
     release?.(outcome);

@@ -171,6 +171,17 @@ describe('ServiceAgent', () => {
     await agent.close();
   });
 
+  it('takes new options, but not another way for the hosts that are none of its services', async () => {
+    const agent = new ServiceAgent({ services: { 'api.example.com': {} } });
+    const update = (options: unknown) => () => agent.update(options as AgentOptions);
+    expect(update({ otherwise: new Agent() })).toThrow(
+      'option otherwise of a running client cannot be changed',
+    );
+    expect(update({ clock: { now: () => 0, schedule: () => () => {} } })).toThrow('option clock');
+    expect(update({ nonsense: 1 })).toThrow('update: unknown option nonsense');
+    await agent.close();
+  });
+
   it('does not become the global dispatcher by itself', async () => {
     const before = getGlobalDispatcher();
     const agent = new ServiceAgent();

@@ -83,6 +83,46 @@ describe('createClient', () => {
     expect(resolver.watches).toBe(0);
   });
 
+  it('takes new options key by key, in groups too', async () => {
+    const { client, transport } = make();
+    client.update({ timeout: { total: 50 } });
+    client.update({ timeout: { attempt: 10_000 } });
+    transport.respond(() => new Promise(() => {}));
+    await expect(client.request('/')).rejects.toThrow(/deadline of 50 ms/);
+    await client.close();
+  });
+
+  it('hears of an event once, or until it is told not to', async () => {
+    const { client, resolver } = make();
+    const heard: string[] = [];
+    const listener = (): unknown => heard.push('on');
+    client.once('endpoints', () => heard.push('once'));
+    client.on('endpoints', listener);
+    await client.ready();
+    resolver.set([endpoint('10.0.9.9:80')]);
+    client.off('endpoints', listener);
+    resolver.set([endpoint('10.0.9.8:80')]);
+    expect(heard).toEqual(['once', 'on', 'on']);
+    await client.close();
+  });
+
+  it('takes a hash key that is a number, as ids in JavaScript are', async () => {
+    const keys: unknown[] = [];
+    const { client } = make({
+      balancer: {
+        pick(backends, { hashKey }) {
+          keys.push(hashKey);
+          return backends[0];
+        },
+      },
+    });
+    await (await client.request({ path: '/', hashKey: 7 as never })).body.dump();
+    await (await client.request({ path: '/', hashKey: null as never })).body.dump();
+    (await client.pick({ hashKey: 7 as never })).release();
+    expect(keys).toEqual(['7', undefined, '7']);
+    await client.close();
+  });
+
   it('moves to another resolver without a gap', async () => {
     const { client, transport, resolver } = make();
     await client.ready();

@@ -36,6 +36,7 @@ async function serve(): Promise<string> {
       failures++;
       response.statusCode = 503;
     }
+    if (request.url === '/moved') response.writeHead(302, { location: '/' });
     request.pipe(response);
   });
   servers.push(server);
@@ -209,6 +210,24 @@ describe.each(Object.keys(ways))('%s', (way) => {
     form.set('name', 'value');
     const { body } = await dispatcher.request({ origin, path: '/', method: 'POST', body: form });
     expect(await body.text()).toMatch(/name="name"\r\n\r\nvalue\r\n/);
+  });
+});
+
+describe('client.dispatcher', () => {
+  it('tells interceptors of its origin, as a Pool does', async () => {
+    const { dispatcher } = createClient(origin, { resolver: fixed([await serve()]) });
+    dispatchers.push(dispatcher);
+    const seen: unknown[] = [];
+    const composed = dispatcher.compose([
+      (dispatch) => (options, handler) => {
+        seen.push(options.origin);
+        return dispatch(options, handler);
+      },
+    ]);
+    for (const one of [composed, composed.compose(interceptors.redirect({ maxRedirections: 1 }))]) {
+      await (await one.request({ path: '/moved', method: 'GET' })).body.dump();
+    }
+    expect(seen).toEqual([origin, origin, origin]);
   });
 });
 

@@ -17,6 +17,22 @@ describe('events', () => {
     expect(heard).toEqual(['a', 'b', 'b']);
   });
 
+  it('reach some listeners once, and those that were taken back not at all', () => {
+    const events = new Events();
+    const heard: string[] = [];
+    const listener = (): unknown => heard.push('on');
+    events.once('error', () => heard.push('once'));
+    const stop = events.once('error', () => heard.push('never'));
+    events.on('error', listener);
+    stop();
+    events.emit('error', error);
+    events.emit('error', error);
+    events.off('error', listener);
+    events.off('stale', listener);
+    events.emit('error', error);
+    expect(heard).toEqual(['once', 'on', 'on']);
+  });
+
   it('reach listeners that come and go meanwhile in a sane way', () => {
     const events = new Events();
     const heard: string[] = [];

@@ -49,6 +49,14 @@ test.each<[string, Policy, string]>([
     'picks from sets that change at each pick',
   ],
   [
+    'cannot be told that a use has ended',
+    () => ({
+      pick: (backends, { tried }) => backends.find((one) => !tried?.has(one)) ?? backends[0],
+      begin: () => undefined as never,
+    }),
+    'takes every outcome, also of a backend that has left the set',
+  ],
+  [
     'ignores what was tried',
     () => ({ pick: (backends) => backends[0] }),
     'prefers the one backend that has not been tried',

@@ -261,6 +261,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   #fail(cause: unknown): void {
     if (this.#over) return;
     this.#finish();
+    this.#request.body?.cancel(cause);
     this.#reject(branded(new TypeError('fetch failed', { cause })));
   }
 

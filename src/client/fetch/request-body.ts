@@ -111,7 +111,10 @@ function ofStream(source: AsyncIterable<unknown>): RequestBody | undefined {
     length: undefined,
     replayable: false,
     payload: () => bytesOf(source),
-    cancel: nothing,
+    cancel: () => {
+      // Without the reason: an error event that nobody awaits would end the process.
+      if (source instanceof Readable) source.destroy();
+    },
   };
 }
 

@@ -163,9 +163,9 @@ Object.assign(cases, {
     queueMicrotask(() => controller.abort());
     return pending;
   },
-  'by a timeout': (fetch, base) => fetch(`${base}/never`, { signal: AbortSignal.timeout(30) }),
+  'by a timeout': (fetch, base) => fetch(`${base}/never`, { signal: AbortSignal.timeout(300) }),
   'by a timeout in the body': async (fetch, base) => {
-    const response = await fetch(`${base}/half`, { signal: AbortSignal.timeout(60) });
+    const response = await fetch(`${base}/half`, { signal: AbortSignal.timeout(300) });
     return outcome(() => response.text());
   },
   'by any of two': (fetch, base) => {
