@@ -38,8 +38,8 @@ export class Admin {
   async request(
     method: Dispatcher.HttpMethod,
     path: string,
-    body?: object,
-    type = 'application/json',
+    /** A text is YAML. */
+    body?: object | string,
   ): Promise<KubeObject> {
     const { server, headers } = await this.#config.credentials(false);
     const url = new URL(server);
@@ -50,9 +50,11 @@ export class Admin {
       headers: {
         accept: 'application/json',
         ...headers,
-        ...(body === undefined ? {} : { 'content-type': type }),
+        ...(body === undefined
+          ? {}
+          : { 'content-type': `application/${typeof body === 'string' ? 'yaml' : 'json'}` }),
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await answer.text();
     if (statusCode >= 300)
@@ -84,13 +86,17 @@ export interface Pod {
   readonly zone?: string;
   readonly hint?: string;
   readonly node?: string;
+  /** Of the pod; else one for each address. */
+  readonly uid?: string;
+  /** In place of the three above. */
+  readonly conditions?: object;
 }
 
 export interface SliceSpec {
   readonly service: string;
   readonly pods: readonly (Pod | string)[];
   readonly ports?: readonly object[] | null;
-  readonly family?: 'IPv4' | 'IPv6';
+  readonly family?: 'IPv4' | 'IPv6' | 'FQDN';
 }
 
 /** One namespace of the cluster under test, and what is made in it. */
@@ -176,11 +182,11 @@ export class Sandbox {
         await admin.request('DELETE', `${path}/${metadata?.name}`).catch(() => {});
     }
     await admin.request('DELETE', `/api/v1/namespaces/${namespace}`);
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 300; i++) {
       const left = await admin.request('GET', `/api/v1/namespaces/${namespace}`).catch(() => undefined);
       if (left === undefined) return;
-      // Without a namespace controller nobody else does this.
-      if (i === 25)
+      // Without a namespace controller, which would have noted conditions by now, nobody else does this.
+      if (i === 25 && (left['status'] as { conditions?: unknown } | undefined)?.conditions === undefined)
         await admin
           .request('PUT', `/api/v1/namespaces/${namespace}/finalize`, { ...left, spec: { finalizers: [] } })
           .catch(() => {});
@@ -200,11 +206,13 @@ function endpointOf({
   zone,
   hint,
   node,
+  uid = `uid-${address}`,
+  conditions = { ready, serving, terminating },
 }: Pod): object {
   return {
     addresses: [address],
-    conditions: { ready, serving, terminating },
-    targetRef: { kind: 'Pod', name: `pod-${address.replace(/[.:]/g, '-')}`, uid: `uid-${address}` },
+    conditions,
+    targetRef: { kind: 'Pod', name: `pod-${address.replace(/[.:]/g, '-')}`, uid },
     ...(zone === undefined ? {} : { zone }),
     ...(node === undefined ? {} : { nodeName: node }),
     ...(hint === undefined ? {} : { hints: { forZones: [{ name: hint }] } }),

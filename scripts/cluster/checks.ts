@@ -90,6 +90,48 @@ function ownUser({ credentials }: Admin): string {
   throw new Skipped('the kubeconfig has neither a token nor a client certificate');
 }
 
+/** The same server with the same credentials, over connections that can be counted and cut. */
+async function byRelay(scene: Scene): Promise<{ relay: Relay; kubeconfig: string }> {
+  const { credentials } = scene.admin;
+  const { protocol, hostname, port, pathname } = new URL(credentials.server);
+  if (credentials.proxy !== undefined) throw new Skipped('the server is reached by a proxy');
+  const relay = scene.later(
+    await Relay.start(hostname.replace(/^\[|\]$/g, ''), Number(port || (protocol === 'https:' ? 443 : 80))),
+  );
+  const by = `${protocol}//127.0.0.1:${relay.port}${pathname.replace(/\/$/, '')}`;
+  // An address is no name for TLS; certificates of API servers have this one as well.
+  const name =
+    hostname === '127.0.0.1' ? undefined : /^[\d.[]/.test(hostname) ? 'kubernetes.default.svc' : hostname;
+  return { relay, kubeconfig: kubeconfigOf(scene.admin, ownUser(scene.admin), by, name) };
+}
+
+/** Servers learn of new roles by watches of their own. */
+async function untilAllowed(admin: Admin, namespace: string, user: string): Promise<void> {
+  const review = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user,
+      resourceAttributes: {
+        namespace,
+        group: 'discovery.k8s.io',
+        resource: 'endpointslices',
+        verb: 'watch',
+      },
+    },
+  };
+  for (let i = 0; i < 100; i++) {
+    const { status } = await admin.request(
+      'POST',
+      '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+      review,
+    );
+    if ((status as { allowed?: boolean }).allowed) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error('the role is not in force 10 s after it was made');
+}
+
 /** A token that may only do what `steersman rbac` prints. */
 async function limitedToken({ admin, box }: Scene, service: string): Promise<string> {
   const account = 'limited';
@@ -99,24 +141,9 @@ async function limitedToken({ admin, box }: Scene, service: string): Promise<str
     metadata: { name: account },
   });
   const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${box.namespace}`;
-  const yaml = manifests([service], { namespace: box.namespace, account });
-  assert(yaml.includes('resources: [endpointslices]'), 'the printed role is not as expected');
-  await admin.request('POST', `${rbac}/roles`, {
-    apiVersion: 'rbac.authorization.k8s.io/v1',
-    kind: 'Role',
-    metadata: { name: 'steersman' },
-    rules: [
-      { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
-      { apiGroups: [''], resources: ['services'], resourceNames: [service], verbs: ['list', 'watch'] },
-    ],
-  });
-  await admin.request('POST', `${rbac}/rolebindings`, {
-    apiVersion: 'rbac.authorization.k8s.io/v1',
-    kind: 'RoleBinding',
-    metadata: { name: 'steersman' },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'steersman' },
-    subjects: [{ kind: 'ServiceAccount', name: account, namespace: box.namespace }],
-  });
+  for (const yaml of manifests([service], { namespace: box.namespace, account }).split('---\n'))
+    await admin.request('POST', `${rbac}/${/^kind: Role$/m.test(yaml) ? 'roles' : 'rolebindings'}`, yaml);
+  await untilAllowed(admin, box.namespace, `system:serviceaccount:${box.namespace}:${account}`);
   const { status } = await admin.request(
     'POST',
     `/api/v1/namespaces/${box.namespace}/serviceaccounts/${account}/token`,
@@ -283,7 +310,9 @@ export const checks: readonly Check[] = [
     name: 'internalTrafficPolicy Local keeps to the own node',
     async run(scene) {
       const { box } = scene;
-      await box.service('local', { ...ports, internalTrafficPolicy: 'Local' });
+      const { spec } = await box.service('local', { ...ports, internalTrafficPolicy: 'Local' });
+      if ((spec as { internalTrafficPolicy?: string }).internalTrafficPolicy !== 'Local')
+        throw new Skipped('this server knows no internalTrafficPolicy, which came with 1.21');
       await box.slice('local-1', {
         service: 'local',
         pods: [
@@ -300,12 +329,46 @@ export const checks: readonly Check[] = [
     async run(scene) {
       const { box } = scene;
       await box.service('dual', ports);
-      await box.slice('dual-4', { service: 'dual', pods: ['10.1.0.1'] });
-      await box.slice('dual-6', { service: 'dual', pods: ['fd00:10::1'], family: 'IPv6' });
-      await scene.watch('http://dual', { family: 6 }).is('fd00:10::1:8080');
-      await scene.watch('http://dual', { family: 4 }).is('10.1.0.1:8080');
-      await scene.watch('http://dual').is('10.1.0.1:8080', 'fd00:10::1:8080');
-      return 'the two addresses are of different pods here';
+      const uid = 'uid-of-both';
+      await box.slice('dual-4', { service: 'dual', pods: [{ address: '10.1.0.1', uid }, '10.1.0.2'] });
+      await box.slice('dual-6', {
+        service: 'dual',
+        pods: [{ address: 'fd00:10::1', uid }, 'fd00:10::3'],
+        family: 'IPv6',
+      });
+      await scene.watch('http://dual', { family: 6 }).is('fd00:10::1:8080', 'fd00:10::3:8080');
+      await scene.watch('http://dual', { family: 4 }).is('10.1.0.1:8080', '10.1.0.2:8080');
+      const both = scene.watch('http://dual');
+      await both.until('three pods', () => both.addresses.length === 3);
+      assert(
+        both.addresses.includes('10.1.0.1:8080') !== both.addresses.includes('fd00:10::1:8080'),
+        `the set is ${both.addresses.join(', ')}`,
+      );
+      return undefined;
+    },
+  },
+  {
+    name: 'odd slices: names, no ports, no conditions, one address in two slices',
+    async run(scene) {
+      const { box } = scene;
+      await box.service('odd', ports);
+      await box.slice('odd-names', { service: 'odd', pods: ['pod.example.com'], family: 'FQDN' });
+      await box.slice('odd-portless', { service: 'odd', pods: ['10.1.0.1'], ports: null });
+      await box.slice('odd-bare', { service: 'odd', pods: [{ address: '10.1.0.2', conditions: {} }] });
+      const leaving = { ready: false, serving: true, terminating: true };
+      await box.slice('odd-leaving', {
+        service: 'odd',
+        pods: [
+          { address: '10.1.0.2', conditions: leaving },
+          { address: '10.1.0.3', conditions: leaving },
+        ],
+      });
+      const seen = scene.watch('http://odd');
+      await seen.is('10.1.0.1:8080', '10.1.0.2:8080');
+      assert(
+        seen.errors.some(({ message }) => message.includes('FQDN')),
+        'nothing was said of the slice that holds names',
+      );
     },
   },
   {
@@ -401,24 +464,35 @@ export const checks: readonly Check[] = [
     },
   },
   {
+    name: 'all watches of a process share one connection, and one watch of a Service',
+    async run(scene) {
+      const { box } = scene;
+      const { relay, kubeconfig } = await byRelay(scene);
+      for (const name of ['shared-a', 'shared-b']) {
+        await box.service(name, ports);
+        await box.slice(`${name}-1`, { service: name, pods: ['10.1.0.1'] });
+      }
+      const all = Array.from({ length: 40 }, (_, i) =>
+        scene.watch(`http://shared-${i % 2 === 0 ? 'a' : 'b'}`, { kubeconfig }),
+      );
+      for (const seen of all) await seen.is('10.1.0.1:8080');
+      await box.slice('shared-a-1', { service: 'shared-a', pods: ['10.1.0.2'] });
+      for (const seen of all.filter((_, i) => i % 2 === 0)) await seen.is('10.1.0.2:8080');
+      const { open } = relay;
+      for (const seen of all) await seen.close();
+      await relay.idle();
+      // Without HTTP/2 each of the two Services has a connection for its slices and one for itself.
+      assert(open === 1 || open === 4, `40 watches of two Services hold ${open} connections`);
+      return `${open === 1 ? 'one connection, by HTTP/2' : 'no HTTP/2 here: one for each request'}, closed with the last watch`;
+    },
+  },
+  {
     name: 'a watch that is cut comes back with what it missed, and its set is kept meanwhile',
     async run(scene) {
-      const { box, admin } = scene;
-      const url = new URL(admin.credentials.server);
-      if (url.hostname !== '127.0.0.1' && /^[\d.[]/.test(url.hostname) && url.protocol === 'https:')
-        throw new Skipped('the server is addressed by an IP, which a relay cannot stand in for');
-      const relay = scene.later(
-        await Relay.start(url.hostname, Number(url.port || (url.protocol === 'https:' ? 443 : 80))),
-      );
+      const { box } = scene;
+      const { relay, kubeconfig } = await byRelay(scene);
       await box.service('cut', ports);
       await box.slice('cut-1', { service: 'cut', pods: ['10.1.0.1'] });
-      const by = `${url.protocol}//127.0.0.1:${relay.port}${url.pathname.replace(/\/$/, '')}`;
-      const kubeconfig = kubeconfigOf(
-        admin,
-        ownUser(admin),
-        by,
-        url.hostname === '127.0.0.1' ? undefined : url.hostname,
-      );
       const seen = scene.watch('http://cut', { kubeconfig });
       await seen.is('10.1.0.1:8080');
       const start = performance.now();

@@ -39,6 +39,19 @@ export class Relay {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Connections that are open. */
+  get open(): number {
+    return this.#sockets.size / 2;
+  }
+
+  /** Resolves when no connection is left. */
+  async idle(): Promise<void> {
+    for (let i = 0; this.#sockets.size > 0; i++) {
+      if (i === 100) throw new Error(`${this.open} connections are left 2 s after the last watch was closed`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   /** Resets every connection. */
   reset(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
