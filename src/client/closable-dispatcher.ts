@@ -79,7 +79,8 @@ export abstract class ClosableDispatcher extends Dispatcher {
       this.#destroyed = true;
     });
     if (callback === undefined) return this.#closing;
-    void this.#closing.then(callback);
+    // No error and no result, as undici says it.
+    void this.#closing.then(() => (callback as (...nothing: null[]) => void)(null, null));
   }
 
   override destroy(error: Error | null, callback: () => void): void;

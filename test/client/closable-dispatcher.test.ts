@@ -68,9 +68,11 @@ describe.each(Object.keys(ways))('%s', (way) => {
     const state = dispatcher as Dispatcher & { closed: boolean; destroyed: boolean };
     await call(dispatcher);
     expect([state.closed, state.destroyed]).toEqual([false, false]);
-    const closing = new Promise<void>((resolve) => dispatcher.close(resolve));
+    const closing = new Promise<unknown[]>((resolve) =>
+      dispatcher.close((...args: unknown[]) => resolve(args)),
+    );
     expect([state.closed, state.destroyed]).toEqual([true, false]);
-    await closing;
+    expect(await closing).toEqual([null, null]);
     expect([state.closed, state.destroyed]).toEqual([true, true]);
     await dispatcher.close();
     await dispatcher.destroy();

@@ -54,6 +54,20 @@ function fetchFrom(port: number, options: AgentOptions = {}): Fetch {
 }
 
 describe('a call of a service', () => {
+  it('has the server’s headers only, whatever somebody has put on all objects', async () => {
+    const everywhere = Object.prototype as unknown as Record<string, unknown>;
+    everywhere['added'] = () => {};
+    everywhere['said'] = 'text';
+    try {
+      const { fetch } = fakeFetch(() => ({ headers: { 'x-own': '1' } }));
+      const { headers } = await fetch('http://orders/');
+      expect([...headers]).toEqual([['x-own', '1']]);
+    } finally {
+      delete everywhere['added'];
+      delete everywhere['said'];
+    }
+  });
+
   it('does not pass through the platform’s fetch', async () => {
     const platform = vi.spyOn(globalThis, 'fetch');
     const { fetch, transport } = fakeFetch(() => ({ body: 'ok' }));

@@ -76,7 +76,7 @@ function responses(): Make {
       if (response.#headersKnown) return headers;
       response.#headersKnown = true;
       const { headers: received } = response.#head;
-      for (const name in received) {
+      for (const name of Object.keys(received)) {
         const value = received[name];
         if (typeof value === 'string') headers.append(name, value);
         else if (value !== undefined) for (const one of value) headers.append(name, one);
