@@ -53,7 +53,7 @@ export class LiveBackend extends BackendStats {
     return this.#closing;
   }
 
-  /** Drains the dispatcher and makes a new one when it is next needed. */
+  /** Drains the dispatcher, for up to `timeout` ms, and makes a new one when it is next needed. */
   reconnect(clock: Clock, timeout: number): void {
     const old = this.#dispatcher;
     this.#dispatcher = undefined;
@@ -81,8 +81,9 @@ export class LiveBackend extends BackendStats {
   async #drain(clock: Clock, timeout: number): Promise<void> {
     this.circuit?.close();
     if (this.inflight === 0) this.#unused.resolve();
-    if (this.#dispatcher !== undefined) await drained(this.#dispatcher, clock, timeout, this.#unused.promise);
-    await Promise.all(this.#replaced.values());
+    const all = [...this.#replaced.keys()];
+    if (this.#dispatcher !== undefined) all.push(this.#dispatcher);
+    await Promise.all(all.map((each) => drained(each, clock, timeout, this.#unused.promise)));
   }
 
   override end(outcome: Outcome): void {

@@ -201,6 +201,9 @@ export class Fleet {
     backend.circuitState = state;
     this.#refresh(false);
     if (state === 'open' && before !== 'open') {
+      // Its idle connections may be as dead as those that failed, and would be what its trial takes. What is in flight
+      // is no trouble, however long it lasts.
+      backend.reconnect(this.#context.clock, Number.POSITIVE_INFINITY);
       this.#context.ejected(backend.endpoint, backend.circuit?.retryAfter ?? 0);
     } else if (state === 'closed' && before !== 'closed') {
       this.#context.restored(backend.endpoint);

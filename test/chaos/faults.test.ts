@@ -75,6 +75,43 @@ describe('one of five pods', () => {
     expect(twice).toEqual([]);
   });
 
+  it('whose connections are dead and do not say so is back on new ones, after one ejection', async () => {
+    // A firewall that has lost its memory: what was connected before is never answered again.
+    let memory = 0;
+    // With a hint, connections are kept for longer than the ejection lasts.
+    const kept = ok.replace('\r\n\r\n', '\r\nkeep-alive: timeout=60\r\n\r\n');
+    await using forgetful = await RawServer.start((socket, self) => {
+      const mine = memory;
+      onRequest(socket, self, () => setTimeout(() => mine === memory && socket.write(kept), 20));
+    });
+    await using fleet = await Fleet.start(1);
+    await using client = clientOf([forgetful.endpoint, ...fleet.endpoints], {
+      balancer: roundRobin(),
+      timeout: { total: 2_000, attempt: 150 },
+      circuit: { endpoint: { ejection: 500 } },
+    });
+    const calls = (n: number): Promise<unknown> =>
+      Promise.all(Array.from({ length: n }, () => fleet.history.call(client, 'GET')));
+    let ejections = 0;
+    client.on('ejected', () => ejections++);
+    await calls(40);
+    expect(forgetful.open).toBe(20);
+    const first = () => client.snapshot().endpoints[0];
+    // Half of them are used, and found dead. Timeouts that a stall of our own made late would not count.
+    for (let i = 0; i < 10 && first()?.state !== 'ejected'; i++) {
+      memory++;
+      await calls(20);
+    }
+    expect(first()?.state).toBe('ejected');
+    await expect.poll(() => forgetful.open).toBe(0);
+    while (first()?.state !== 'active') await calls(2);
+    const failures = first()?.failures;
+    await calls(40);
+    expect(first()).toMatchObject({ state: 'active', failures });
+    expect(ejections).toBe(1);
+    expect(fleet.history.check().failed.GET).toBe(0);
+  });
+
   it('that always answers 503 is ejected, and hardly noticed', async () => {
     await using fleet = await Fleet.start(5);
     fleet.pods[0]?.behave({ status: 503 });
