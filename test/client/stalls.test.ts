@@ -51,12 +51,12 @@ describe('an event loop that was blocked by the app itself', () => {
     await using client = createClient('http://orders.shop', {
       resolver: new FakeResolver([mute.endpoint, good.endpoint]),
       balancer: inOrder,
-      timeout: { attempt: 300, total: 1_000 },
+      timeout: { attempt: 600, total: 2_000 },
     });
     await client.ready();
     const call = client.request('/');
-    // The first attempt has until 1,100: it gets back 300 of the 500 that its timer is late.
-    setImmediate(() => busy(800));
+    // The first attempt has until 2,200: it gets back 600 of the 1,000 that its timer is late.
+    setImmediate(() => busy(1_600));
     expect(await (await call).body.text()).toBe('ok');
   });
 
