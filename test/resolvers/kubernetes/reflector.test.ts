@@ -461,4 +461,19 @@ describe('what cannot be read', () => {
     expect(heard.last?.map(({ address }) => address)).toEqual(['10.0.0.2']);
     expect(heard.errors).toEqual([]);
   });
+
+  test('a slice that changes hands is dropped, also by a server that takes no notice of the selector', async () => {
+    await watching(() =>
+      streaming(
+        5,
+        ['10.0.0.1'],
+        [
+          { type: 'ADDED', object: sliceOf('orders', 's2', 6, ['10.0.0.2']) },
+          { type: 'MODIFIED', object: sliceOf('payments', 's1', 7, ['10.0.0.1']) },
+        ],
+      ),
+    );
+    await heard.until(() => sets().at(-1)?.join() === '10.0.0.2');
+    expect(heard.errors).toEqual([]);
+  });
 });
