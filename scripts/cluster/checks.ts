@@ -105,50 +105,58 @@ async function byRelay(scene: Scene): Promise<{ relay: Relay; kubeconfig: string
   return { relay, kubeconfig: kubeconfigOf(scene.admin, ownUser(scene.admin), by, name) };
 }
 
-/** Servers learn of new roles by watches of their own. */
-async function untilAllowed(admin: Admin, namespace: string, user: string): Promise<void> {
-  const review = {
-    apiVersion: 'authorization.k8s.io/v1',
-    kind: 'SubjectAccessReview',
-    spec: {
-      user,
-      resourceAttributes: {
-        namespace,
-        group: 'discovery.k8s.io',
-        resource: 'endpointslices',
-        verb: 'watch',
-      },
-    },
-  };
+/** Waits until a service account may watch: servers learn of roles by watches of their own. */
+async function untilMay(
+  { admin, box: { namespace } }: Scene,
+  account: string,
+  [group, resource, name]: readonly [string, string, string?],
+): Promise<void> {
+  const attributes = { namespace, group, resource, verb: 'watch', ...(name === undefined ? {} : { name }) };
   for (let i = 0; i < 100; i++) {
-    const { status } = await admin.request(
-      'POST',
-      '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-      review,
-    );
-    if ((status as { allowed?: boolean }).allowed) return;
+    const { status } = await admin.request('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SubjectAccessReview',
+      spec: { user: `system:serviceaccount:${namespace}:${account}`, resourceAttributes: attributes },
+    });
+    if ((status as { allowed?: boolean }).allowed === true) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error('the role is not in force 10 s after it was made');
+  throw new Error('a role is not in force 10 s after it was made');
 }
 
-/** A token that may only do what `steersman rbac` prints. */
-async function limitedToken({ admin, box }: Scene, service: string): Promise<string> {
-  const account = 'limited';
-  await admin.request('POST', `/api/v1/namespaces/${box.namespace}/serviceaccounts`, {
+/**
+ * Makes a service account that may only do what `steersman rbac` prints, with or without the rule that may be left
+ * out, and returns its token.
+ */
+async function limitedToken(
+  scene: Scene,
+  service: string,
+  account: string,
+  servicesToo: boolean,
+): Promise<string> {
+  const { admin, box } = scene;
+  const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${box.namespace}`;
+  const accounts = `/api/v1/namespaces/${box.namespace}/serviceaccounts`;
+  await admin.request('POST', accounts, {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
     metadata: { name: account },
   });
-  const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${box.namespace}`;
-  for (const yaml of manifests([service], { namespace: box.namespace, account }).split('---\n'))
-    await admin.request('POST', `${rbac}/${/^kind: Role$/m.test(yaml) ? 'roles' : 'rolebindings'}`, yaml);
-  await untilAllowed(admin, box.namespace, `system:serviceaccount:${box.namespace}:${account}`);
-  const { status } = await admin.request(
+  const printed = manifests([service], { namespace: box.namespace, account });
+  const [role = '', binding] = printed.replaceAll('name: steersman', `name: ${account}`).split('---\n');
+  await admin.request(
     'POST',
-    `/api/v1/namespaces/${box.namespace}/serviceaccounts/${account}/token`,
-    { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
+    `${rbac}/roles`,
+    servicesToo ? role : role.slice(0, role.indexOf('  # Maps a URL')),
   );
+  await admin.request('POST', `${rbac}/rolebindings`, binding);
+  await untilMay(scene, account, ['discovery.k8s.io', 'endpointslices']);
+  if (servicesToo) await untilMay(scene, account, ['', 'services', service]);
+  const { status } = await admin.request('POST', `${accounts}/${account}/token`, {
+    apiVersion: 'authentication.k8s.io/v1',
+    kind: 'TokenRequest',
+    spec: {},
+  });
   return String((status as { token?: unknown }).token);
 }
 
@@ -444,7 +452,7 @@ export const checks: readonly Check[] = [
       await box.slice('limited-1', { service: 'limited', pods: ['10.1.0.1'] });
       let token: string;
       try {
-        token = await limitedToken(scene, 'limited');
+        token = await limitedToken(scene, 'limited', 'reader', true);
       } catch (error) {
         if (error instanceof Refused && [404, 405, 415].includes(error.status))
           throw new Skipped(`no service account tokens here: ${error.message}`);
@@ -460,6 +468,23 @@ export const checks: readonly Check[] = [
       const [error] = elsewhere.errors;
       assert(elsewhere.codes[0] === 'STEERSMAN_ERR_FORBIDDEN', `the error is ${error?.message}`);
       assert(error?.message.includes('verbs [list, watch]') === true, 'the rule is not named');
+      const narrow = kubeconfigOf(
+        admin,
+        JSON.stringify({ token: await limitedToken(scene, 'limited', 'narrow', false) }),
+      );
+      const guessing = scene.watch('http://limited', { kubeconfig: narrow });
+      await guessing.is('10.1.0.1:8080');
+      await box.slice('limited-2', {
+        service: 'limited',
+        pods: ['10.1.0.2'],
+        ports: [
+          { name: 'http', port: 8081 },
+          { name: 'grpc', port: 9090 },
+        ],
+      });
+      await box.remove('slice', 'limited-1');
+      await guessing.error('STEERSMAN_ERR_PORT');
+      await scene.watch('http://limited', { kubeconfig: narrow }, 'grpc').is('10.1.0.2:9090');
       return undefined;
     },
   },

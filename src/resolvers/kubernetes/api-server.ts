@@ -15,9 +15,12 @@ export class ApiServer {
   streamsLists = true;
   readonly #config: ClusterConfig;
   readonly #goaway = new Set<() => void>();
+  readonly #back = new Set<() => void>();
   readonly #connections = new Set<Connection>();
   #current: { readonly connection: Connection; readonly made: string } | undefined;
   #users = 0;
+  /** Since it last answered there was no answer. */
+  #silent = false;
 
   private constructor(config: ClusterConfig) {
     this.#config = config;
@@ -47,15 +50,39 @@ export class ApiServer {
     return () => this.#goaway.delete(callback);
   }
 
+  /** Calls back when the server answers once more after it did not; returns the way to stop that. */
+  onBack(callback: () => void): () => void {
+    this.#back.add(callback);
+    return () => this.#back.delete(callback);
+  }
+
   /** A GET that is repeated once, with credentials read anew, when the server refuses the first ones. */
   get(path: string, reply: Reply): Exchange {
-    const exchange = new Exchange(reply, (status) => {
+    const exchange = new Exchange(this.#heard(reply), (status) => {
       if (status !== 401 || exchange.attempts > 1) return false;
       void this.#send(path, exchange, true);
       return true;
     });
     void this.#send(path, exchange, false);
     return exchange;
+  }
+
+  /** Whether the server is there concerns whoever waits for it. */
+  #heard(reply: Reply): Reply {
+    return {
+      onHead: () => {
+        const wasSilent = this.#silent;
+        this.#silent = false;
+        reply.onHead();
+        if (wasSilent) for (const callback of [...this.#back]) callback();
+      },
+      onData: (chunk) => reply.onData(chunk),
+      onEnd: () => reply.onEnd(),
+      onError: (error) => {
+        if (error.code === 'STEERSMAN_ERR_UNREACHABLE') this.#silent = true;
+        reply.onError(error);
+      },
+    };
   }
 
   async #send(path: string, exchange: Exchange, fresh: boolean): Promise<void> {

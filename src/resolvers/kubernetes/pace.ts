@@ -1,7 +1,10 @@
 import type { Clock } from '../../core/clock.ts';
 
-/** Requests that may follow one another at once: for slices and the Service, a streaming list, a list, a watch. */
-const burst = 6;
+/**
+ * Requests that may follow one another at once: for slices and the Service, a streaming list, a list, a watch; and
+ * should the server go away right then, a list and a watch once more.
+ */
+const burst = 10;
 /** ms between requests when they keep coming: under one a second, whatever goes wrong. */
 const spacing = 1_250;
 

@@ -20,6 +20,8 @@ const veryShort = 1_000;
  * renewing finds that nothing was missed.
  */
 const silence = [15_000, 150_000] as const;
+/** ms within which those who wait for a server ask again once it has answered another, to spread them. */
+const togetherWithin = 1_000;
 
 /** What is watched: one collection, narrowed by a selector. */
 export interface Collection {
@@ -63,6 +65,7 @@ export class Reflector<T> {
   readonly #options: ReflectorOptions;
   readonly #backoff: Backoff;
   readonly #offGoaway: () => void;
+  readonly #offBack: () => void;
   #closed = false;
   /** Of the last event, bookmark or list; empty before the first, and where the server has not reached it. */
   #version = '';
@@ -70,6 +73,8 @@ export class Reflector<T> {
   #resumable = false;
   #silence: number = silence[0];
   #cancelStart: Cancel | undefined;
+  /** The next try waits only for the server to be there again. */
+  #waiting = false;
   #list: { close(): void } | undefined;
   #session: Session<T> | undefined;
   /** The session that takes over from the running one as soon as it is answered. */
@@ -84,6 +89,11 @@ export class Reflector<T> {
     this.#backoff = new Backoff(options.random, options.forbiddenDelay);
     this.#offGoaway = options.api.onGoaway(() => {
       if (this.#session?.live) this.#after(0, () => this.#renew('goaway'));
+    });
+    this.#offBack = options.api.onBack(() => {
+      if (!this.#waiting) return;
+      this.#waiting = false;
+      this.#start(options.random() * togetherWithin);
     });
     this.#start(0);
   }
@@ -105,6 +115,7 @@ export class Reflector<T> {
   close(): void {
     this.#closed = true;
     this.#offGoaway();
+    this.#offBack();
     this.#cancelStart?.();
     this.#stop();
   }
@@ -120,6 +131,7 @@ export class Reflector<T> {
 
   #start(delay: number): void {
     this.#after(delay, () => {
+      this.#waiting = false;
       if (this.#resumable) this.#session = this.#watch(false, 'first');
       else if (this.#options.api.streamsLists) this.#session = this.#watch(true, 'first');
       else this.#plainList();
@@ -302,6 +314,7 @@ export class Reflector<T> {
     this.#resumable = false;
     // Neither says that anything is wrong: history ends some time.
     if (!tooLarge && !tooOld) this.#listener.onError(error);
+    this.#waiting = error.code === 'STEERSMAN_ERR_UNREACHABLE';
     this.#start(this.#backoff.next(error));
   }
 }

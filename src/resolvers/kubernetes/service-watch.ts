@@ -185,17 +185,19 @@ export class ServiceWatch {
     for (const [name, slice] of now) this.#set(name, slice);
   }
 
-  #upsert({ slices }: SlicesOf): void {
-    // One object holds all that there is in the older API.
-    if (this.#options.source === 'endpoints')
-      for (const name of [...this.slices.keys()]) if (!slices.has(name)) this.#set(name, undefined);
-    for (const [name, slice] of slices) this.#set(name, slice);
+  /** Also drops what the object no longer stands for: a slice may be handed to another Service. */
+  #upsert({ name, slices }: SlicesOf): void {
+    for (const known of this.#heldBy(name)) if (!slices.has(known)) this.#set(known, undefined);
+    for (const [slice, state] of slices) this.#set(slice, state);
   }
 
   #delete({ name }: SlicesOf): void {
-    if (this.#options.source === 'endpoints')
-      for (const known of [...this.slices.keys()]) this.#set(known, undefined);
-    else this.#set(name, undefined);
+    for (const known of this.#heldBy(name)) this.#set(known, undefined);
+  }
+
+  /** The slices an object of this name may stand for: in the older API one holds all that there is. */
+  #heldBy(name: string): string[] {
+    return this.#options.source === 'endpoints' ? [...this.slices.keys()] : [name];
   }
 
   #set(name: string, slice: Slice | undefined): void {

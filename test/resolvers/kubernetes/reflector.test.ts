@@ -281,6 +281,35 @@ describe('an API server that is gone for hours', () => {
     await pass(31_000, 500);
     expect(heard.sets.length).toBeGreaterThan(told);
   });
+
+  test('is asked by all who wait for it within a second or so of its first answer to any of them', async () => {
+    const services = ['orders', 'payments', 'users', 'carts'];
+    let up = true;
+    const answered = new Map<string, number>();
+    await watching(({ query }) => {
+      if (!up) return { after: 'reset' };
+      const service = query.get('labelSelector')?.split('=')[1] ?? '';
+      if (!answered.has(service)) answered.set(service, clock.now());
+      return stream([
+        { type: 'ADDED', object: sliceOf(service, service, 5, ['10.0.0.1']) },
+        bookmark(5, true),
+      ]);
+    });
+    const resolver = kubernetes({ kubeconfig: api.kubeconfig, clock, random: seeded(2) });
+    const others = services.slice(1).map((name) => new Listening(resolver, `http://${name}:8080`));
+    await pass(1_000);
+    await Promise.all([heard, ...others].map((one) => one.until(() => one.last !== undefined)));
+    up = false;
+    api.drop();
+    await pass(600_000, 2_000);
+    answered.clear();
+    up = true;
+    await pass(31_000, 50);
+    const times = [...answered.values()];
+    expect(times).toHaveLength(services.length);
+    expect(Math.max(...times) - Math.min(...times)).toBeLessThanOrEqual(1_100);
+    await Promise.all(others.map(({ watch }) => watch.close()));
+  });
 });
 
 describe('what a server may ask for', () => {
@@ -430,6 +459,21 @@ describe('what cannot be read', () => {
     );
     await heard.until(() => heard.sets.length === 2 || heard.last?.[0]?.address === '10.0.0.2');
     expect(heard.last?.map(({ address }) => address)).toEqual(['10.0.0.2']);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('a slice that changes hands is dropped, also by a server that takes no notice of the selector', async () => {
+    await watching(() =>
+      streaming(
+        5,
+        ['10.0.0.1'],
+        [
+          { type: 'ADDED', object: sliceOf('orders', 's2', 6, ['10.0.0.2']) },
+          { type: 'MODIFIED', object: sliceOf('payments', 's1', 7, ['10.0.0.1']) },
+        ],
+      ),
+    );
+    await heard.until(() => sets().at(-1)?.join() === '10.0.0.2');
     expect(heard.errors).toEqual([]);
   });
 });

@@ -56,6 +56,11 @@ export class ScriptedApi {
     return this.#sockets.size;
   }
 
+  /** Resets every connection. */
+  drop(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
   times(resource: string): number {
     return this.asked.filter((asked) => asked.resource === resource).length;
   }

@@ -391,6 +391,40 @@ describe('credentials', () => {
   });
 });
 
+test('Services of one name in two namespaces are two', async () => {
+  for (const [namespace, address] of [
+    ['shop', '10.0.0.1'],
+    ['bank', '10.0.0.2'],
+  ] as const) {
+    cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'orders', namespace },
+      spec: { ports: [{ name: 'http', port: 80 }] },
+    });
+    cluster.apply({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'orders-1', namespace, labels: { 'kubernetes.io/service-name': 'orders' } },
+      addressType: 'IPv4',
+      ...pods(address),
+      ...http(8080),
+    });
+  }
+  const shop = listen('http://orders.shop');
+  const bank = listen('http://orders.bank');
+  await shop.until(() => shop.last !== undefined);
+  await bank.until(() => bank.last !== undefined);
+  expect([shop.addresses, bank.addresses]).toEqual([['10.0.0.1:8080'], ['10.0.0.2:8080']]);
+  await shop.watch.close();
+  cluster.delete({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'orders-1', namespace: 'bank' },
+  });
+  await bank.until(() => bank.last?.length === 0);
+});
+
 test('what a listener throws does not end the watch', async () => {
   const orders = await cluster.service('orders', { replicas: 1 });
   const thrown: unknown[] = [];
