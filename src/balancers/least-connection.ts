@@ -29,8 +29,9 @@ const few = 8;
 interface CountedView extends View {
   readonly members: readonly CountedMember[];
   readonly counts: Counts;
-  /** Picks so far. */
-  picks: number;
+  /** The member that is looked at next, in turn, and the picks until then. */
+  next: number;
+  skip: number;
 }
 
 interface CountedMember extends Member<CountedView> {
@@ -51,8 +52,11 @@ class LeastConnection implements Balancer {
     const view = this.#roster.view(backends);
     const { members, counts } = view;
     // A use that was begun or ended elsewhere is seen before long.
-    if (view.picks++ % checkEvery === 0)
-      recount(members[((view.picks / checkEvery) % members.length) | 0] as CountedMember);
+    if (--view.skip < 0) {
+      view.skip = checkEvery - 1;
+      recount(members[view.next] as CountedMember);
+      view.next = view.next + 1 < members.length ? view.next + 1 : 0;
+    }
     if (tried !== undefined && tried.size > 0) {
       const found = counts.find(this.#random, (item) => !tried.has(backends[item] as Backend));
       return backends[found === -1 ? (this.#random() * backends.length) | 0 : found] as Backend;
@@ -99,6 +103,7 @@ export function fewest(backends: Backends, tried: ReadonlySet<Backend> | undefin
 }
 
 function callsOf({ inflight }: Backend): number {
+  if (inflight === (inflight & (mostCalls - 1))) return inflight;
   return inflight > 0 ? Math.min(Math.floor(inflight), mostCalls) : 0;
 }
 
@@ -121,5 +126,5 @@ function arrange(backends: Backends, members: readonly CountedMember[]): Counted
   backends.forEach((backend, i) => {
     counts.set(i, callsOf(backend));
   });
-  return { stale: false, members, counts, picks: 0 };
+  return { stale: false, members, counts, next: 0, skip: 0 };
 }

@@ -10,7 +10,7 @@ export interface Ranking {
 }
 
 /** Up to this many, looking at each is faster than keeping an index. */
-const few = 32;
+const few = 4;
 
 export function ranking(count: number): Ranking {
   return count <= few ? new Scan(count) : new Index(count);

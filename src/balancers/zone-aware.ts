@@ -73,6 +73,8 @@ interface Split {
 /** One use; the object and its release are used again. */
 class ZonedUse {
   near = true;
+  /** Begun and not ended. */
+  open = false;
   inner: Release | undefined = undefined;
   readonly release: Release;
 
@@ -114,6 +116,7 @@ class ZoneAware implements Balancer {
 
   begin(backend: Backend): Release {
     const use = this.#free.pop() ?? new ZonedUse(this.#end);
+    use.open = true;
     use.near = backend.endpoint.zone === this.#zone;
     (use.near ? this.#near : this.#far).began();
     use.inner = this.#inner.begin?.(backend);
@@ -121,6 +124,8 @@ class ZoneAware implements Balancer {
   }
 
   #release(use: ZonedUse, outcome: Outcome): void {
+    if (!use.open) return;
+    use.open = false;
     const { inner, near } = use;
     use.inner = undefined;
     this.#free.push(use);

@@ -3,6 +3,7 @@ import { adaptive } from '../../src/balancers/adaptive.ts';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { zoneAware } from '../../src/balancers/zone-aware.ts';
 import type { Backends } from '../../src/core/backend.ts';
+import type { Balancer } from '../../src/core/balancer.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { type Policy, type RunResult, type Scenario, simulate } from '../../src/testing/simulate.ts';
 import { backend, endpoint, type FakeBackend } from '../../src/testing/values.ts';
@@ -79,4 +80,25 @@ test('bad options are told at once', () => {
   expect(() => zoneAware({} as never, { zone: 'a' })).toThrow('has no method pick()');
   expect(() => zoneAware(leastConnection(), {} as never)).toThrow('option zone is missing');
   expect(() => zoneAware(leastConnection(), { zone: '' })).toThrow('must be a non-empty string');
+});
+
+test('a release that is called twice counts once, and ends no other use', () => {
+  const ended: string[] = [];
+  const inner: Balancer = {
+    pick: (backends) => backends[0],
+    begin:
+      ({ endpoint: { id } }) =>
+      () =>
+        void ended.push(id),
+  };
+  const balancer = zoneAware(inner, { zone: 'a' });
+  const at = (name: string): FakeBackend => backend(endpoint({ address: '10.0.0.1', id: name, zone: 'a' }));
+  const first = balancer.begin?.(at('first'));
+  first?.({ kind: 'cancelled' });
+  first?.({ kind: 'cancelled' });
+  const second = balancer.begin?.(at('second'));
+  const third = balancer.begin?.(at('third'));
+  second?.({ kind: 'cancelled' });
+  third?.({ kind: 'cancelled' });
+  expect(ended).toEqual(['first', 'second', 'third']);
 });

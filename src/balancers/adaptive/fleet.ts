@@ -28,7 +28,8 @@ export class Fleet {
     this.unit ??= unit;
     // Outliers must not make all others look fast.
     const bounded = this.unit > 0 ? Math.min(unit, most * this.unit) : unit;
-    this.unit += (bounded - this.unit) * Math.max(unitWeight, 1 / this.#measured);
+    const weight = unitWeight * this.#measured < 1 ? 1 / this.#measured : unitWeight;
+    this.unit += (bounded - this.unit) * weight;
     return this.unit > 0 ? unit / this.unit : 1;
   }
 

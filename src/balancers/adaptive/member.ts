@@ -159,9 +159,9 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     let weight = leastSampleWeight;
     // Where calls are frequent, the exponential would be below the least anyway.
     if (elapsed > leastSampleWeight * memory)
-      weight = Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory));
-    this.relative +=
-      (sample - this.relative) * Math.max(weight, leastSampleWeight, 1 / (prior + this.#samples));
+      weight = Math.max(leastSampleWeight, Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory)));
+    if (weight * (prior + this.#samples) < 1) weight = 1 / (prior + this.#samples);
+    this.relative += (sample - this.relative) * weight;
     if (at > this.#sampled) this.#sampled = at;
   }
 }
