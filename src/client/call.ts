@@ -41,6 +41,8 @@ type RawHeaders = Buffer[] | string[] | IncomingHttpHeaders | null;
 
 /** Unsent attempts that may go on to yet another endpoint without counting. */
 const maxHops = 3;
+/** Tells the endpoint how many attempts there were before that may have reached one. */
+const retryHeader = 'x-retry-attempt';
 /** An attempt is not worth starting with less time left, in ms. */
 const leastRemaining = 5;
 
@@ -176,6 +178,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Retried
         ...options,
         headers: withHeader(options.headers ?? null, settings.deadlineHeader, String(left)),
       };
+    }
+    const seen = this.#attempts?.filter(({ class: failure }) => failure !== 'unsent').length ?? 0;
+    if (seen > 0) {
+      options = { ...options, headers: withHeader(options.headers ?? null, retryHeader, String(seen)) };
     }
     try {
       backend.dispatcher.dispatch(options, attempt);
