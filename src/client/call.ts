@@ -39,6 +39,8 @@ export type CallDispatchOptions = Dispatcher.DispatchOptions & CallOptions;
 
 type RawHeaders = Buffer[] | string[] | IncomingHttpHeaders | null;
 
+/** Tells the endpoint how many attempts there were before that may have reached one. */
+const retryHeader = 'x-retry-attempt';
 const nobody: Dispatcher.DispatchHandler = {};
 
 /**
@@ -166,6 +168,10 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
         ...options,
         headers: withHeader(options.headers ?? null, settings.deadlineHeader, String(left)),
       };
+    }
+    const seen = this.#recovery?.seen ?? 0;
+    if (seen > 0) {
+      options = { ...options, headers: withHeader(options.headers ?? null, retryHeader, String(seen)) };
     }
     try {
       backend.dispatcher.dispatch(options, attempt);

@@ -52,7 +52,10 @@ export interface BudgetOptions {
 }
 
 export interface RetryOptions {
-  /** Attempts per call, the first included. What was provably not sent goes to another endpoint besides. @default 3 */
+  /**
+   * Attempts per call, the first included. What was provably not sent goes to another endpoint besides. Those that follow
+   * one which may have reached an endpoint have the header `x-retry-attempt`, 1 and up. @default 3
+   */
   readonly attempts?: number;
   /** Response statuses that are retried, for idempotent calls. @default [502, 503, 504] */
   readonly statuses?: readonly number[];

@@ -50,6 +50,11 @@ export class Recovery implements Retried {
     this.#service = service;
   }
 
+  /** How many attempts there were that may have reached an endpoint. */
+  get seen(): number {
+    return this.reports.filter(({ class: failure }) => failure !== 'unsent').length;
+  }
+
   note(attempt: Attempt, failure: FailureClass, code: string): void {
     this.reports.push(attempt.report(failure, code));
   }

@@ -113,27 +113,33 @@ export class Circuit {
   }
 
   /**
-   * Begins the trial of the half-open state; the returned function settles it, once. A trial that has not settled
-   * within an ejection time counts as neutral. Undefined when no trial may begin.
+   * Begins the trial of the half-open state; the returned function settles it, once. Where it has not settled within an
+   * ejection time another may begin; that it fails counts even then. Undefined when no trial may begin.
    */
   trial(): ((result: TrialResult) => void) | undefined {
     if (!this.#breaker.halfOpen || !this.#breaker.pendingClose) return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const epoch = this.#epoch;
+    const current = (): boolean => !this.#gone && this.#epoch === epoch;
     let settled = false;
     const settle = (result: TrialResult): void => {
-      if (settled || this.#gone) return;
+      if (!current()) return;
+      if (settled) {
+        // It was given up, and has failed after all: so may the trial that runs now.
+        if (result === 'failure' && this.#breaker.halfOpen) this.#open();
+        return;
+      }
       settled = true;
       this.#cancel?.();
       if (result === 'success') resolve();
       else if (result === 'failure') reject(new Error('trial failed'));
       else this.#halfOpen();
     };
-    const epoch = this.#epoch;
     // opossum lets exactly one through, and closes or opens by its result. By the time we hear of it a failure may have
     // been reported, and have opened what was closed again.
     this.#breaker.fire(promise).then(
-      () => this.#gone || this.#epoch !== epoch || this.#closed(),
-      () => this.#gone || this.#open(),
+      () => current() && this.#closed(),
+      () => current() && this.#open(),
     );
     const { clock } = this.#context;
     this.#retryAt = clock.now() + this.#settings.ejection;

@@ -125,6 +125,28 @@ describe('one of five pods', () => {
 });
 
 describe('the whole service', () => {
+  it('of which four of five answer 503 has at most half of them ejected, and is found well again at once', async () => {
+    await using fleet = await Fleet.start(5);
+    for (const pod of fleet.pods.slice(1)) pod.behave({ status: 503 });
+    await using client = clientOf(fleet.endpoints);
+    let most = 0;
+    client.on('ejected', () => {
+      const ejected = client.snapshot().endpoints.filter(({ state }) => state === 'ejected').length;
+      most = Math.max(most, ejected);
+    });
+    await load(client, fleet.history, 1_000);
+    expect(most).toBe(2);
+    // The next to be asked may be ill too; most find the one that is well.
+    const { told, twice } = fleet.history.check();
+    expect(Object.keys(told).sort()).toEqual(['503', 'ok']);
+    expect(told.ok).toBeGreaterThan(300);
+    expect(twice).toEqual([]);
+    for (const pod of fleet.pods) pod.behave({ work: 2 });
+    await load(client, fleet.history, 200);
+    const last = fleet.history.entries.slice(-100);
+    expect(last.filter((entry) => entry.told !== 'ok')).toEqual([]);
+  });
+
   it('that answers 503 gets at most a fifth more calls, and is found well again at once', {
     timeout: 30_000,
   }, async () => {

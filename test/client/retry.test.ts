@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { CallDispatchOptions } from '../../src/client/call.ts';
+import { headerValue } from '../../src/client/failure.ts';
 import type { ServiceOptions } from '../../src/client/options.ts';
 import { fullJitter } from '../../src/client/retry.ts';
 import { type Caller, type Exchange, errno, Script } from '../support/script.ts';
@@ -153,6 +154,32 @@ describe('what may have been done already', () => {
     await script.clock.advance(300);
     expect(second.error?.code).toBe('ECONNRESET');
     expect(script.exchanges).toHaveLength(3);
+    await script.service.close();
+  });
+});
+
+describe('a retry', () => {
+  const marks = (script: Script): (string | undefined)[] =>
+    script.exchanges.map(({ options }) => headerValue(options.headers, 'x-retry-attempt'));
+
+  it('says how many attempts may have reached an endpoint before it', async () => {
+    const script = new Script(3, { retry: { attempts: 4 } });
+    const headers = ['accept', 'text/plain'];
+    await play(script, { headers }, (exchange, n) => {
+      if (n === 0) exchange.fail(errno('ECONNREFUSED'));
+      else if (n === 1) exchange.send().fail(errno('ECONNRESET'));
+      else exchange.answer(n === 2 ? 503 : 200);
+    });
+    expect(marks(script)).toEqual([undefined, undefined, '1', '2']);
+    expect(headers).toEqual(['accept', 'text/plain']);
+    await script.service.close();
+  });
+
+  it('keeps what the caller says', async () => {
+    const script = new Script(3);
+    const headers = { 'X-Retry-Attempt': '7' };
+    await play(script, { headers }, (exchange, n) => exchange.answer(n === 0 ? 503 : 200));
+    expect(marks(script)).toEqual(['7', '7']);
     await script.service.close();
   });
 });

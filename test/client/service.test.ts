@@ -227,6 +227,27 @@ describe('ejection', () => {
     await script.service.close();
   });
 
+  it('leaves calls in flight alone, and close() cuts them after the drain timeout', async () => {
+    const script = new Script(2, { pool: { drainTimeout: 1_000 }, timeout: { total: 600_000 } });
+    const [long, hung] = [script.call({ method: 'POST' }), script.call({ method: 'POST' })];
+    await script.settle();
+    const [first, second] = script.exchanges;
+    first?.send();
+    second?.send();
+    await failures(script, 5);
+    expect(script.service.snapshot().endpoints[0]?.state).toBe('ejected');
+    await script.clock.advance(60_000);
+    first?.head().end();
+    expect(long.ended).toBe(true);
+    const closed = script.service.close();
+    await script.clock.advance(999);
+    expect(hung.ends).toBe(0);
+    await script.clock.advance(1);
+    await closed;
+    expect(hung.error).toMatchObject({ code: 'UND_ERR_DESTROYED' });
+    expect(script.clock.pending).toBe(0);
+  });
+
   it('takes new limits, or none, while it runs', async () => {
     const script = new Script(3);
     await failures(script, 2);

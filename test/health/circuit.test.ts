@@ -157,6 +157,33 @@ describe('the circuit of an endpoint', () => {
     circuit.close();
   });
 
+  it('opens for longer when a trial fails that was given up', async () => {
+    const { circuit, clock, fail } = make();
+    fail(5);
+    await clock.advance(5_000);
+    const slow = circuit.trial();
+    await clock.advance(5_000);
+    const next = circuit.trial();
+    expect(next).toBeTypeOf('function');
+    slow?.('failure');
+    expect(circuit).toMatchObject({ state: 'open', retryAfter: 10_000 });
+    // Nothing that the others bring changes that.
+    slow?.('failure');
+    next?.('success');
+    await clock.advance(9_999);
+    expect(circuit.state).toBe('open');
+    await clock.advance(1);
+    expect(circuit.state).toBe('half-open');
+    // A success that comes late does not close it.
+    const late = circuit.trial();
+    await clock.advance(5_000);
+    late?.('success');
+    await clock.advance(0);
+    expect(circuit.state).toBe('half-open');
+    circuit.close();
+    expect(clock.pending).toBe(0);
+  });
+
   it('opened anew before it has heard that its trial succeeded stays open', async () => {
     const { circuit, clock, fail } = make({ consecutive: 1 });
     fail(1);
