@@ -34,7 +34,7 @@ const rateMemory = 2_000;
 /**
  * Latency-corrected least connection: the backend that would be done first, as far as this client can tell.
  *
- *     cost = (inflight + 1 + 0.3 × a) × r,  the exact least wins, a random one among equals
+ *     cost = (inflight + 1 + 0.3 × a) × r,  the least of all wins, a random one among equals (costs within some 3 %)
  *
  * - `r` is a backend's relative unit latency: its ms per call in flight (counted when the call begins, itself
  *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … 4 and
