@@ -10,7 +10,7 @@ import { Use } from './adaptive/use.ts';
 import { fewest } from './least-connection.ts';
 import { type Ranking, ranking } from './ranking.ts';
 import { Roster, type View } from './roster.ts';
-import { Schedule } from './schedule.ts';
+import { Schedule, spreadPhases } from './schedule.ts';
 import { weightOf } from './weight.ts';
 
 export interface AdaptiveOptions {
@@ -266,7 +266,7 @@ class Adaptive implements Balancer {
     });
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
-    const turns = even ? undefined : new Schedule(backends, weights, () => this.#random());
+    const turns = even ? undefined : new Schedule(backends, weights, spreadPhases(this.#random));
     const lastCalls = Float64Array.from(members, ({ lastCall }) => lastCall);
     return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }

@@ -1,4 +1,14 @@
 import type { Backend, Backends } from '../core/backend.ts';
+import type { Random } from '../core/clock.ts';
+
+/** Multiples of it, without their whole part, lie evenly in 0 … 1, however many there are (Weyl). */
+const goldenRatio = (Math.sqrt(5) - 1) / 2;
+
+/** Phases that begin at random, so that clients do not march in step, and keep those that start together apart. */
+export function spreadPhases(random: Random): () => number {
+  let phase = random();
+  return () => (phase = (phase + goldenRatio) % 1);
+}
 
 /**
  * Whose turn it is: each backend is due every 1 / weight, the earliest due goes first, found by a binary heap.

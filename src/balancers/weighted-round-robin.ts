@@ -2,7 +2,7 @@ import type { Backend, Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import { type Random, systemRandom } from '../core/clock.ts';
 import { checkOptions, func } from '../core/options.ts';
-import { Schedule } from './schedule.ts';
+import { Schedule, spreadPhases } from './schedule.ts';
 import { untriedFrom } from './untried.ts';
 import { weightOf } from './weight.ts';
 
@@ -15,8 +15,8 @@ export interface WeightedRoundRobinOptions {
  * its weight of every `sum of weights` picks. A weight of 0 gets calls only while no other has any weight.
  *
  * Stride scheduling (Waldspurger, Weihl, 1995): each backend is due every 1 / weight, the earliest due goes next,
- * found by a binary heap in O(log n). Starts at random phases, so that clients do not march in step; a changed set
- * keeps the phases of those that stay.
+ * found by a binary heap in O(log n). Phases are spread evenly from a random one on, so that light backends are not
+ * called in a row, nor do clients march in step; a changed set keeps the phases of those that stay.
  */
 export function weightedRoundRobin(options: WeightedRoundRobinOptions = {}): Balancer {
   checkOptions('weightedRoundRobin', { random: func }, options);
@@ -49,11 +49,8 @@ class WeightedRoundRobin implements Balancer {
     let schedule = this.#schedules.get(backends);
     if (schedule === undefined) {
       const phases = this.#schedule?.phases();
-      schedule = new Schedule(
-        backends,
-        backends.map(weightOf),
-        (backend) => phases?.get(backend) ?? this.#random(),
-      );
+      const next = spreadPhases(this.#random);
+      schedule = new Schedule(backends, backends.map(weightOf), (backend) => phases?.get(backend) ?? next());
       this.#schedules.set(backends, schedule);
     }
     this.#backends = backends;

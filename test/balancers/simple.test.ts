@@ -66,6 +66,19 @@ test('weighted round-robin: exactly the weights in every round, and evenly sprea
   }
 });
 
+test('weighted round-robin: the light ones are kept apart, whatever the start', () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const balancer = weightedRoundRobin({ random: seeded(seed) });
+    const backends = fleet(3, [5, 1, 1]);
+    let run = 0;
+    for (let i = 0; i < 70; i++) {
+      run = balancer.pick(backends, {}) === backends[0] ? run + 1 : 0;
+      // As in nginx's a a b a c a a, round after round.
+      expect(run).toBeLessThanOrEqual(4);
+    }
+  }
+});
+
 test('weighted round-robin: weight 0 rests while another has weight; what is no weight counts as 1', () => {
   const picks = (weights: readonly (number | undefined)[], n: number): number[] =>
     counts(weightedRoundRobin({ random: seeded(1) }), fleet(weights.length, weights), n);
