@@ -9,6 +9,7 @@ import { type Follower, follow, unfollow } from './following.ts';
 import { redirectedRequest } from './redirect.ts';
 import type { LeanRequest } from './request.ts';
 import { cancelWhenForgotten, joined, type ResponseHead, serviceResponse } from './response.ts';
+import { Timing } from './timing.ts';
 
 /** Where requests are sent. */
 export interface Sender {
@@ -42,7 +43,8 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
     throw signal.reason;
   }
   const answered = await new Promise<Exchange>((resolve, reject) => {
-    new Exchange(request, request.place.origin, route, options, resolve, reject).send();
+    const timing = new Timing(request.place);
+    new Exchange(request, request.place.origin, route, options, timing, resolve, reject).send();
   });
   // By now everything has been received that came in one piece with the headers.
   return answered.response();
@@ -58,6 +60,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   readonly #home: string;
   readonly #route: Route;
   readonly #options: CallOptions;
+  readonly #timing: Timing;
   readonly #resolve: (answered: Exchange) => void;
   readonly #reject: (reason: unknown) => void;
   #redirects = 0;
@@ -92,6 +95,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     home: string,
     route: Route,
     options: CallOptions,
+    timing: Timing,
     resolve: (answered: Exchange) => void,
     reject: (reason: unknown) => void,
   ) {
@@ -99,6 +103,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     this.#home = home;
     this.#route = route;
     this.#options = options;
+    this.#timing = timing;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -131,6 +136,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
       this.#discards = true;
       this.#chunks = [];
       if (this.#call?.paused) this.#call.resume();
+      this.#timing.report(this.status);
       return serviceResponse(null, this);
     }
     const response = serviceResponse(new ReadableStream(this), this);
@@ -154,6 +160,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   takeWhole(): readonly Uint8Array[] | undefined {
     if (!this.#ended || this.#over || this.#decoded !== undefined || this.#expired()) return undefined;
+    this.#timing.read += this.#buffered;
     this.#finish();
     const whole = this.#chunks;
     this.#chunks = [];
@@ -196,6 +203,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   }
 
   #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#timing.read += bytes.byteLength;
     this.#body?.enqueue(bytes);
     if (this.#ended && this.#buffered === 0 && this.#decoded === undefined) this.#close();
   }
@@ -230,6 +238,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     this.#over = true;
     const { signal } = this.#request;
     if (signal !== undefined) unfollow(signal, this);
+    if (this.status !== 0) this.#timing.report(this.status);
   }
 
   /** The caller does not want the rest. */
@@ -275,6 +284,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   onRequestStart(call: Dispatcher.DispatchController): void {
     this.#call = call;
+    this.#timing.requested();
     if (this.#aborted) call.abort(toError(this.#reason));
   }
 
@@ -285,6 +295,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     statusText?: string,
   ): void {
     if (status < 200 || this.#over) return;
+    this.#timing.responded();
     try {
       if (this.#goesOn(status, headers)) return;
       const { method } = this.#request;
@@ -302,6 +313,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   }
 
   onResponseData(call: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#timing.received += chunk.byteLength;
     if (this.#discards) {
       this.#discarded += chunk.byteLength;
       if (this.#over && this.#discarded > discardLimit) call.abort(abortError());
@@ -361,7 +373,16 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   #continue(request: LeanRequest, count: number, misdirected: boolean): void {
     this.#leave();
-    const next = new Exchange(request, this.#home, this.#route, this.#options, this.#resolve, this.#reject);
+    this.#timing.redirected();
+    const next = new Exchange(
+      request,
+      this.#home,
+      this.#route,
+      this.#options,
+      this.#timing,
+      this.#resolve,
+      this.#reject,
+    );
     next.#redirects = count;
     next.#misdirected = misdirected;
     next.#tainted = this.#tainted || request.place.origin !== this.#home;

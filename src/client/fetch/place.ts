@@ -48,6 +48,11 @@ export class Place {
     return this.#url;
   }
 
+  /** With the fragment. */
+  get whole(): string {
+    return this.#url?.href ?? this.href;
+  }
+
   get secure(): boolean {
     return this.origin.startsWith('https:');
   }
