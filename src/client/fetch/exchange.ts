@@ -42,6 +42,7 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
     body?.cancel(signal.reason);
     throw signal.reason;
   }
+  // Not the response itself: the exchange holds on to what it is promised with, and nobody may hold a response that was dropped.
   const answered = await new Promise<Exchange>((resolve, reject) => {
     const timing = new Timing(request.place);
     new Exchange(request, request.place.origin, route, options, timing, resolve, reject).send();
@@ -284,7 +285,6 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   onRequestStart(call: Dispatcher.DispatchController): void {
     this.#call = call;
-    this.#timing.requested();
     if (this.#aborted) call.abort(toError(this.#reason));
   }
 

@@ -10,7 +10,6 @@ export class Timing {
   readonly #place: Place;
   readonly #start: number = systemClock.now();
   #redirectedAt = 0;
-  #requestStart = 0;
   #responseStart = 0;
   /** Bytes received, redirects' included, and bytes read. */
   received = 0;
@@ -23,10 +22,6 @@ export class Timing {
 
   redirected(): void {
     this.#redirectedAt = systemClock.now();
-  }
-
-  requested(): void {
-    this.#requestStart = systemClock.now();
   }
 
   responded(): void {
@@ -46,7 +41,7 @@ export class Timing {
       redirectEndTime: redirected,
       postRedirectStartTime: begun,
       finalServiceWorkerStartTime: 0,
-      finalNetworkRequestStartTime: this.#requestStart,
+      finalNetworkRequestStartTime: begun,
       finalNetworkResponseStartTime: this.#responseStart,
       endTime: systemClock.now(),
       encodedBodySize: this.received,
