@@ -136,10 +136,10 @@ describe('the whole service', () => {
     });
     await load(client, fleet.history, 1_000);
     expect(most).toBe(2);
-    // The next to be asked may be ill too; most find the one that is well.
+    // Of the three that may be asked one is well; it gets more than a blind choice among all five would give it.
     const { told, twice } = fleet.history.check();
     expect(Object.keys(told).sort()).toEqual(['503', 'ok']);
-    expect(told.ok).toBeGreaterThan(300);
+    expect(told.ok).toBeGreaterThan(200);
     expect(twice).toEqual([]);
     for (const pod of fleet.pods) pod.behave({ work: 2 });
     await load(client, fleet.history, 200);
