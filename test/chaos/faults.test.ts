@@ -134,12 +134,12 @@ describe('the whole service', () => {
       const ejected = client.snapshot().endpoints.filter(({ state }) => state === 'ejected').length;
       most = Math.max(most, ejected);
     });
-    await load(client, fleet.history, 1_000);
+    await load(client, fleet.history, 3_000);
     expect(most).toBe(2);
-    // Of the three that may be asked one is well; it gets more than a blind choice among all five would give it.
+    // Of the three that may be asked one is well, and the default does better than a blind choice among them.
     const { told, twice } = fleet.history.check();
     expect(Object.keys(told).sort()).toEqual(['503', 'ok']);
-    expect(told.ok).toBeGreaterThan(200);
+    expect(told.ok).toBeGreaterThan(1_000);
     expect(twice).toEqual([]);
     for (const pod of fleet.pods) pod.behave({ work: 2 });
     await load(client, fleet.history, 200);

@@ -42,7 +42,7 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
     body?.cancel(signal.reason);
     throw signal.reason;
   }
-  // Not the response itself: the exchange holds on to what it is promised with, and nobody may hold a response that was dropped.
+  // Not the response itself: the exchange holds its promise, and nobody may hold a response that was dropped.
   const answered = await new Promise<Exchange>((resolve, reject) => {
     const timing = new Timing(request.place);
     new Exchange(request, request.place.origin, route, options, timing, resolve, reject).send();
