@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
 import { type Cancel, type Clock, maxDelay, type Random } from '../core/clock.ts';
+import { Ticker } from './ticker.ts';
 
 export type CircuitState = 'closed' | 'open' | 'half-open';
 
@@ -37,17 +38,16 @@ export type TrialResult = 'success' | 'failure' | 'neutral';
 /**
  * The circuit of one endpoint: opossum's states and rolling window, on our clock. opossum runs on real timers with
  * one fixed reset time; ejections here grow, so the way from open to half-open is ours: a breaker restored in the
- * half-open state. Its window is rotated when it is read, so that no circuit needs a ticker.
+ * half-open state. Its window is rotated by a ticker that all circuits share, and only while there is something in it.
  */
 export class Circuit {
   #settings: CircuitSettings;
   readonly #context: CircuitContext;
-  #rotator = new EventEmitter();
+  readonly #rotator = new EventEmitter();
   #breaker: CircuitBreaker<[Promise<void>], void>;
-  #rotated: number;
+  #stopTicking: Cancel | undefined;
   #consecutive = 0;
   #ejections = 0;
-  #lastFailure: number;
   /** Undefined while it is not closed: only health makes ejections forgotten. */
   #closedAt: number | undefined;
   /** When an open circuit lets a trial through, or a trial that runs is given up. */
@@ -59,7 +59,7 @@ export class Circuit {
   constructor(settings: CircuitSettings, context: CircuitContext) {
     this.#settings = settings;
     this.#context = context;
-    this.#rotated = this.#lastFailure = this.#closedAt = context.clock.now();
+    this.#closedAt = context.clock.now();
     this.#breaker = this.#create(false);
   }
 
@@ -85,21 +85,22 @@ export class Circuit {
 
   /** Whether nothing is left to remember: as if it had never failed. */
   get idle(): boolean {
-    const now = this.#context.clock.now();
-    return (
-      this.#breaker.closed && now - this.#lastFailure > this.#settings.window && this.#remembered(now) === 0
-    );
+    if (!this.#breaker.closed || this.#consecutive > 0 || this.#counts.failures > 0) return false;
+    return this.#remembered(this.#context.clock.now()) === 0;
   }
 
   /** Takes new limits; what was counted stays. */
   update(settings: CircuitSettings): void {
+    const ticks = this.#stopTicking !== undefined;
+    this.#rest();
     this.#settings = settings;
+    if (ticks) this.#startTicking();
   }
 
   /** The result of a call that began in the current epoch and was no trial; ignored unless closed. */
   report(failed: boolean): void {
     if (!this.#breaker.closed || this.#gone) return;
-    this.#rotate();
+    if (this.#stopTicking === undefined) this.#startTicking();
     this.#breaker.emit('fire', []);
     if (!failed) {
       this.#consecutive = 0;
@@ -107,7 +108,6 @@ export class Circuit {
       return;
     }
     this.#consecutive++;
-    this.#lastFailure = this.#context.clock.now();
     this.#breaker.emit('failure', undefined, 0, []);
     if (this.#tripped() && this.#context.mayOpen()) this.#open();
   }
@@ -152,6 +152,7 @@ export class Circuit {
   close(): void {
     this.#gone = true;
     this.#cancel?.();
+    this.#rest();
     this.#breaker.shutdown();
   }
 
@@ -174,7 +175,6 @@ export class Circuit {
 
   #replace(halfOpen: boolean): void {
     this.#breaker.shutdown();
-    this.#rotator = new EventEmitter();
     this.#breaker = this.#create(halfOpen);
   }
 
@@ -216,19 +216,32 @@ export class Circuit {
   #tripped(): boolean {
     const { consecutive, rate, volume } = this.#settings;
     if (this.#consecutive >= consecutive) return true;
-    let failures = 0;
-    let total = 0;
-    for (const bucket of this.#breaker.status.window) {
-      failures += bucket.failures;
-      total += bucket.failures + bucket.successes;
-    }
-    return total >= volume && failures >= total * rate;
+    const { failures, results } = this.#counts;
+    return results >= volume && failures >= results * rate;
   }
 
-  #rotate(): void {
-    const width = this.#settings.window / buckets;
-    const due = Math.floor((this.#context.clock.now() - this.#rotated) / width);
-    for (let i = Math.min(due, buckets); i > 0; i--) this.#rotator.emit('rotate');
-    this.#rotated += due * width;
+  get #counts(): { failures: number; results: number } {
+    let failures = 0;
+    let results = 0;
+    for (const bucket of this.#breaker.status.window) {
+      failures += bucket.failures;
+      results += bucket.failures + bucket.successes;
+    }
+    return { failures, results };
+  }
+
+  #startTicking(): void {
+    const period = this.#settings.window / buckets;
+    this.#stopTicking = Ticker.every(this.#context.clock, period, (periods) => this.#tick(periods));
+  }
+
+  #tick(periods: number): void {
+    for (let i = Math.min(periods, buckets); i > 0; i--) this.#rotator.emit('rotate');
+    if (this.#counts.results === 0) this.#rest();
+  }
+
+  #rest(): void {
+    this.#stopTicking?.();
+    this.#stopTicking = undefined;
   }
 }

@@ -124,8 +124,8 @@ class History implements Judge {
     const { eligible, size } = this.fleet;
     if (size === 0 || eligible.length === 0) throw new Error('nobody is left to pick');
     if (!eligible.every((backend) => this.fleet.has(backend))) throw new Error('a stranger is eligible');
-    // No timer but those that end an ejection, or give a trial up.
-    if (this.clock.pending > this.notClosed()) {
+    // No timer but those that end an ejection, or give a trial up, and the ticker that all circuits share.
+    if (this.clock.pending > this.notClosed() + 1) {
       throw new Error(`${this.clock.pending} timers for ${this.notClosed()} circuits that are not closed`);
     }
   }

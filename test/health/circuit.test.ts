@@ -227,9 +227,46 @@ describe('the circuit of an endpoint', () => {
   it('is idle when there is nothing left to remember', async () => {
     const { circuit, clock } = make();
     circuit.report(true);
+    circuit.report(false);
     expect(circuit.idle).toBe(false);
-    await clock.advance(10_001);
+    await clock.advance(10_000);
     expect(circuit.idle).toBe(true);
+    circuit.close();
+  });
+
+  it('is not idle while failures in a row are counted, however far apart they are', async () => {
+    const { circuit, clock, fail } = make();
+    for (let i = 0; i < 4; i++) {
+      fail(1);
+      await clock.advance(60_000);
+      expect(circuit).toMatchObject({ idle: false, state: 'closed' });
+    }
+    fail(1);
+    expect(circuit.state).toBe('open');
+    circuit.close();
+  });
+
+  it('has a timer only while there is something in its window', async () => {
+    const { circuit, clock, fail } = make();
+    expect(clock.pending).toBe(0);
+    fail(1);
+    expect(clock.pending).toBe(1);
+    await clock.advance(9_999);
+    expect(clock.pending).toBe(1);
+    await clock.advance(1);
+    expect(clock.pending).toBe(0);
+    fail(1);
+    circuit.close();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('takes a new window at once', async () => {
+    const { circuit, clock, fail } = make({ consecutive: 1_000 });
+    fail(49);
+    circuit.update({ ...defaults, consecutive: 1_000, window: 1_000 });
+    await clock.advance(1_000);
+    fail(49);
+    expect(circuit.state).toBe('closed');
     circuit.close();
   });
 
