@@ -14,7 +14,7 @@ type Controller = Dispatcher.DispatchController;
 const longestIdle = 1_000;
 /** No server closes connections that have been idle for so few ms. */
 const shortestIdle = 10;
-/** Share of a server's idle time that is used: a loaded process sees answers, and closes, tens of ms late. */
+/** Share of a server's idle time that is used: a loaded process sees closes tens of ms late. */
 const margin = 0.25;
 /** So many connections must have survived a rest: one may just have been before the server's time. */
 const witnesses = 8;
@@ -23,8 +23,9 @@ const witnesses = 8;
  * How long connections to one endpoint may be idle before a request that must not run twice avoids them: the server
  * may be closing them at this very moment, and then nobody can say whether it saw the request. A server that gives a
  * `Keep-Alive` hint is trusted, since undici keeps 2 s away from it. With one that does not, a connection may have
- * been idle for as long as eight others were seen to survive, up to a second; and once the server was seen to close an
- * idle one, for a quarter of the time which that took.
+ * been idle for as long as eight others were seen to survive, up to a second. Once the server was seen to close an
+ * idle one, a quarter of the time which that took may have passed since the last request was sent: a process that is
+ * short of CPU time sees the answer, after which the server counts, late.
  */
 export class IdleLimit {
   readonly #clock: Clock;
@@ -36,13 +37,14 @@ export class IdleLimit {
     this.#clock = clock;
   }
 
-  get ms(): number {
-    return Math.min(longestIdle, this.survival, this.#closed * margin);
+  /** ms since the last response ended */
+  get rest(): number {
+    return Math.min(longestIdle, this.#survived[0] as number);
   }
 
-  /** ms */
-  get survival(): number {
-    return this.#survived[0] as number;
+  /** ms since the last request was sent; infinite as long as the server closes none. */
+  get reach(): number {
+    return this.#closed * margin;
   }
 
   now(): number {
@@ -50,7 +52,7 @@ export class IdleLimit {
   }
 
   survived(idle: number): void {
-    if (idle <= this.survival) return;
+    if (idle <= (this.#survived[0] as number)) return;
     this.#survived[0] = idle;
     this.#survived.sort((a, b) => a - b);
   }
@@ -68,6 +70,8 @@ class Line {
   connecting: Socket | undefined;
   /** When the last response ended; undefined while one is under way, and with a server whose hint is trusted. */
   idleSince: number | undefined;
+  /** When the last request was sent; noted only where it may matter. */
+  sentAt: number | undefined;
   hinted = false;
   asked = false;
 
@@ -88,11 +92,19 @@ class Line {
     };
   }
 
-  /** ms since the last response ended; undefined where there is nothing to fear. */
-  get idle(): number | undefined {
-    const { socket, idleSince } = this;
+  /** ms since the last response ended, where the server may be closing the connection; else undefined. */
+  get doubtful(): number | undefined {
+    const { socket, limit, idleSince, sentAt } = this;
     if (socket === undefined || socket.destroyed || idleSince === undefined) return undefined;
-    return this.limit.now() - idleSince;
+    const now = limit.now();
+    const idle = now - idleSince;
+    return idle > limit.rest || now - (sentAt ?? idleSince) > limit.reach ? idle : undefined;
+  }
+
+  /** A request is being sent. */
+  begin(): void {
+    this.idleSince = undefined;
+    this.sentAt = this.limit.reach === Number.POSITIVE_INFINITY ? undefined : this.limit.now();
   }
 
   /** Notes that the connection has survived, once a close that is under way would have been heard. */
@@ -201,8 +213,8 @@ export class CarefulClient extends Client {
     const line = this.#line;
     const handler = line.asked ? given : new HintReader(given, line);
     line.asked = true;
-    const { idle } = line;
-    if (idle !== undefined && idle > line.limit.ms) {
+    const idle = line.doubtful;
+    if (idle !== undefined) {
       if (!(options.idempotent ?? isIdempotentMethod(options.method)) && this.stats.size === 0) {
         line.witness(idle, () => {
           line.socket?.destroy();
@@ -213,7 +225,7 @@ export class CarefulClient extends Client {
       }
       line.witness(idle);
     }
-    line.idleSince = undefined;
+    line.begin();
     return super.dispatch(options, handler);
   }
 

@@ -263,6 +263,36 @@ describe('connections', () => {
     expect(server.connections).toBe(12);
   });
 
+  it('that a server closes after a rest carry no POST when the last answer was long in coming, or seen late', async () => {
+    let thinking = 0;
+    await using server = await RawServer.start((socket, self) => {
+      let timer: NodeJS.Timeout | undefined;
+      onRequest(socket, self, () => {
+        clearTimeout(timer);
+        setTimeout(() => {
+          socket.write(ok);
+          timer = setTimeout(() => socket.end(), 800);
+        }, thinking);
+      });
+      socket.once('close', () => clearTimeout(timer));
+    });
+    await using client = clientOf(server.endpoint);
+    await get(client);
+    await expect.poll(() => server.open, { timeout: 5_000 }).toBe(0);
+    await get(client);
+    await pause(1);
+    await post(client);
+    expect(server.connections).toBe(2);
+    // More than a quarter of the 800 ms: had the answer only been seen late, the server would have counted since then.
+    thinking = 250;
+    await pause(1);
+    await get(client);
+    await pause(1);
+    await post(client);
+    expect(server.connections).toBe(3);
+    expect(server.requests).toBe(5);
+  });
+
   it('without a hint carry no POST after a longer rest than eight have survived', async () => {
     await using server = await RawServer.start((socket, self) =>
       onRequest(socket, self, () => socket.write(ok)),
