@@ -366,9 +366,9 @@ describe('connections', () => {
     };
     await Promise.all([lane(), lane(), lane()]);
     expect(calls).toBeGreaterThan(50);
-    // Three lanes, ten ages: about thirty, and not one per call.
+    // Three lanes, ten ages: about thirty where the machine is not busy, and never one per call.
     expect(connections).toBeGreaterThan(10);
-    expect(connections).toBeLessThan(60);
+    expect(connections).toBeLessThan(calls / 2);
   });
 
   it('are closed at once when their endpoint has gone, and those in use after their call', async () => {
