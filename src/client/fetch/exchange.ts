@@ -140,7 +140,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
       this.#timing.report(this.status);
       return serviceResponse(null, this);
     }
-    const response = serviceResponse(new ReadableStream(this), this);
+    const response = serviceResponse(this, this);
     if (!this.#ended || this.#decoded !== undefined) cancelWhenForgotten(response);
     return response;
   }
@@ -177,6 +177,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   start(body: ReadableByteStreamController): void {
     this.#body = body;
     if (this.#error !== undefined) body.error(this.#error);
+    else if (this.#aborted) body.error(this.#reason || abortError());
   }
 
   pull(): void | Promise<void> {

@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isErrored, Readable } from 'node:stream';
+import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
 import { freeze } from './frozen-headers.ts';
+import { type Bytes, lateStreams } from './late-stream.ts';
 
 /** What the platform would know of a response that it has made itself. */
 export interface ResponseHead {
@@ -15,7 +17,7 @@ export interface ResponseHead {
   takeWhole(): readonly Uint8Array[] | undefined;
 }
 
-type Make = (body: ReadableStream<Uint8Array> | null, head: ResponseHead) => Response;
+type Make = (body: ByteSource | null, head: ResponseHead) => Response;
 
 let make: Make | undefined;
 
@@ -23,7 +25,7 @@ let make: Make | undefined;
  * A `Response` of the platform that also knows where it came from, which only the platform's own fetch can tell the
  * ones it makes: `url`, `redirected` and `type`. And its headers, like theirs, cannot be changed.
  */
-export function serviceResponse(body: ReadableStream<Uint8Array> | null, head: ResponseHead): Response {
+export function serviceResponse(body: ByteSource | null, head: ResponseHead): Response {
   // Made late: the platform loads its own fetch when one of these globals is first touched.
   make ??= responses();
   return make(body, head);
@@ -35,6 +37,7 @@ const greatestStatus = 599;
 
 function responses(): Make {
   const { prototype } = Response;
+  const streams = lateStreams();
   const own = {
     clone: prototype.clone,
     body: getter(prototype, 'body'),
@@ -44,10 +47,10 @@ function responses(): Make {
   class ServiceResponse extends Response {
     readonly #head: ResponseHead;
     /** The body that `head` can give as a whole, which a clone's is not. */
-    readonly #stream: ReadableStream<Uint8Array> | null;
+    readonly #stream: Bytes | null;
     #headersKnown = false;
 
-    constructor(body: ReadableStream<Uint8Array> | null, head: ResponseHead, cloned = false) {
+    constructor(body: Bytes | null, head: ResponseHead, cloned = false) {
       const { status, statusText } = head;
       const plain = status <= greatestStatus && reasonPhrase.test(statusText);
       super(body, plain ? { status, statusText } : undefined);
@@ -65,9 +68,13 @@ function responses(): Make {
       if (stream === null || stream !== own.body.call(response)) return undefined;
       if (stream.locked || Readable.isDisturbed(stream as never)) return undefined;
       const whole = response.#head.takeWhole();
-      // As it is after it was read.
-      if (whole !== undefined) stream.getReader().cancel();
+      if (whole !== undefined) streams.spend(stream);
       return whole;
+    }
+
+    static body(response: ServiceResponse): Response['body'] {
+      const body = own.body.call(response);
+      return body !== null && body === response.#stream ? streams.genuine(body) : body;
     }
 
     /** Written when they are first asked for: many callers never do. */
@@ -85,7 +92,7 @@ function responses(): Make {
     }
   }
 
-  const { head, headers, takeWhole } = ServiceResponse;
+  const { body, head, headers, takeWhole } = ServiceResponse;
   const get = (read: (response: ServiceResponse) => unknown): PropertyDescriptor => ({
     get(this: ServiceResponse) {
       return read(this);
@@ -118,6 +125,7 @@ function responses(): Make {
     url: get((response) => head(response).url),
     redirected: get((response) => head(response).redirected),
     type: get((response) => head(response).tainting),
+    body: get(body),
     headers: get(headers),
     text: reader('text', textOf),
     json: reader('json', (whole) => JSON.parse(textOf(whole))),
@@ -136,7 +144,7 @@ function responses(): Make {
     statusText: get((response) => head(response).statusText),
     ok: get((response) => head(response).status >= 200 && head(response).status <= 299),
   });
-  return (body, about) => new ServiceResponse(body, about);
+  return (source, about) => new ServiceResponse(source === null ? null : streams.create(source), about);
 }
 
 function getter<K extends 'body' | 'headers'>(prototype: Response, name: K): (this: Response) => Response[K] {
