@@ -89,6 +89,7 @@ async function entries(run: Case, fetch: Fetching): Promise<unknown[]> {
     expect(duration).toBeCloseTo(Number(responseEnd) - Number(startTime));
     for (const [key, value] of Object.entries(rest)) {
       if (value === startTime) rest[key] = 'start';
+      else if (value === responseStart && value !== 0) rest[key] = 'the answer';
       else if (value === said['redirectEnd'] && value !== 0) rest[key] = 'after the redirect';
     }
     return rest;
