@@ -17,11 +17,13 @@ const discarded = new Error('response discarded: the call went on elsewhere');
 
 /**
  * One try of a call at one backend: the handler that undici drives, what is known of how far it came, and a lease
- * that ends with it. The phase, not the error code, says whether the peer may have seen the request.
+ * that ends with it. The phase, not the error code, says whether the peer may have seen the request. A call is its
+ * own first attempt, so that one which succeeds at once is a single object.
  */
-export class Attempt extends Lease implements Dispatcher.DispatchHandler {
-  readonly call: Call;
-  readonly started: number;
+export abstract class Attempt extends Lease implements Dispatcher.DispatchHandler {
+  abstract readonly call: Call;
+  /** ms of the clock; set before it begins */
+  started = 0;
   phase: Phase = 'unsent';
   status = 0;
   /** ms from the start to the final response headers, or to the error. */
@@ -32,15 +34,14 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
   #drained = 0;
   #stopDrain: Cancel | undefined;
   /** Not yet at the endpoint: it waits for a connection. */
-  #waiting = true;
+  #waiting = false;
   /** Set while the handler of the caller runs: what it throws is not the backend's fault. */
   #calling = false;
 
-  constructor(call: Call, backend: LiveBackend, judge: Judge, started: number) {
-    super(backend, judge);
-    this.call = call;
-    this.started = started;
-    call.waiting(1);
+  override begin(backend: LiveBackend, judge: Judge): void {
+    super.begin(backend, judge);
+    this.#waiting = true;
+    this.call.waiting(1);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -69,7 +70,7 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
     this.status = status;
     this.latency = this.call.now() - this.started;
     const outcome: Outcome = { kind: 'response', status, latency: this.latency };
-    this.answered(status);
+    this.decide(status);
     // An upgraded connection is in use until it closes.
     socket.once('close', () => this.release(outcome));
     this.call.upgraded(this, status, headers, socket);
@@ -92,7 +93,7 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
     this.phase = 'response';
     this.status = status;
     this.latency = this.call.now() - this.started;
-    this.answered(status);
+    this.decide(status);
     this.#calling = true;
     this.call.answered(this, status, headers, statusText);
     this.#calling = false;
@@ -189,5 +190,15 @@ export class Attempt extends Lease implements Dispatcher.DispatchHandler {
       code,
       ms: Math.round(this.latency),
     };
+  }
+}
+
+/** An attempt after the first, or beside it. */
+export class FurtherAttempt extends Attempt {
+  readonly call: Call;
+
+  constructor(call: Call) {
+    super();
+    this.call = call;
   }
 }

@@ -9,7 +9,7 @@ import { isFailure } from '../core/outcome.ts';
 import { targetName } from '../core/target.ts';
 import type { Verdict } from '../health/service-circuit.ts';
 import { errors } from '../undici/index.ts';
-import { Attempt } from './attempt.ts';
+import { Attempt, FurtherAttempt } from './attempt.ts';
 import type { LiveBackend } from './backend.ts';
 import { StreamedBody } from './body.ts';
 import type { Due } from './deadlines.ts';
@@ -47,7 +47,7 @@ const nobody: Dispatcher.DispatchHandler = {};
  * What the caller made: the attempts, their deadline, and the one answer that comes of them. It stands between the
  * caller's handler, for which it is the controller, and the attempts, which report to it.
  */
-export class Call implements Dispatcher.DispatchController, PickRequest, Recoverable, Due {
+export class Call extends Attempt implements Dispatcher.DispatchController, PickRequest, Recoverable, Due {
   handler: Dispatcher.DispatchHandler;
   readonly #service: Service;
   readonly #options: CallDispatchOptions;
@@ -83,12 +83,18 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
   next: Due | undefined;
 
   constructor(service: Service, options: CallDispatchOptions, handler: Dispatcher.DispatchHandler) {
+    super();
     this.#service = service;
     this.#options = options;
     this.handler = handler;
     // Numbers too: in JavaScript many an id is one.
     if (options.hashKey != null) this.hashKey = String(options.hashKey);
     this.#body = options.body == null ? undefined : StreamedBody.of(options.body, service.settings.bodyLimit);
+  }
+
+  /** Of itself as an attempt. */
+  get call(): this {
+    return this;
   }
 
   start(): void {
@@ -145,7 +151,9 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
   #send(backend: LiveBackend, now: number = this.now()): void {
     const service = this.#service;
     const { settings } = service;
-    const attempt = new Attempt(this, backend, service, now);
+    const attempt = this.#latest === undefined ? this : new FurtherAttempt(this);
+    attempt.started = now;
+    attempt.begin(backend, service);
     this.#latest = attempt;
     this.#stalled = false;
     backend.calls++;

@@ -99,7 +99,8 @@ export class Client {
     await this.ready({ ...(signal === undefined ? {} : { signal }) });
     const backend = this.#service.pick(hashKey == null ? {} : { hashKey: String(hashKey) });
     if (backend instanceof Error) throw backend;
-    const lease = new Lease(backend, this.#service);
+    const lease = new Lease();
+    lease.begin(backend, this.#service);
     backend.calls++;
     return {
       endpoint: backend.endpoint,

@@ -14,21 +14,28 @@ export interface Judge {
 
 /** One use of a backend: counted while it lasts, and judged by how it ends. */
 export class Lease {
-  readonly backend: LiveBackend;
-  readonly #judge: Judge;
-  readonly #end: Release | undefined;
-  readonly #epoch: number;
-  readonly #trial: ((result: TrialResult) => void) | undefined;
+  #backend: LiveBackend | undefined;
+  #judge: Judge | undefined;
+  #end: Release | undefined;
+  #epoch = 0;
+  #trial: ((result: TrialResult) => void) | undefined;
   #released = false;
 
-  constructor(backend: LiveBackend, judge: Judge) {
-    this.backend = backend;
+  /** The use begins: to be called once, before anything else. */
+  begin(backend: LiveBackend, judge: Judge): void {
+    this.#backend = backend;
     this.#judge = judge;
     const { circuit } = backend;
-    this.#epoch = circuit === undefined ? 0 : circuit.epoch;
-    this.#trial = circuit?.trial();
+    if (circuit !== undefined) {
+      this.#epoch = circuit.epoch;
+      this.#trial = circuit.trial();
+    }
     backend.begin();
     this.#end = judge.begin(backend);
+  }
+
+  get backend(): LiveBackend {
+    return this.#backend as LiveBackend;
   }
 
   get released(): boolean {
@@ -36,7 +43,7 @@ export class Lease {
   }
 
   /** The response headers are here: a trial is decided now, however long the body lasts. */
-  answered(status: number): void {
+  decide(status: number): void {
     this.#trial?.(isFailure({ kind: 'response', status, latency: 0 }) ? 'failure' : 'success');
   }
 
@@ -45,12 +52,13 @@ export class Lease {
     if (this.#released) return;
     this.#released = true;
     const { backend } = this;
+    const judge = this.#judge as Judge;
     backend.end(outcome);
     if (this.#end !== undefined) {
       try {
         this.#end(outcome);
       } catch (error) {
-        this.#judge.balancerFailed(error);
+        judge.balancerFailed(error);
       }
     }
     if (outcome.kind === 'cancelled' || blameless) {
@@ -60,6 +68,6 @@ export class Lease {
     const failed = isFailure(outcome);
     if (failed) backend.failures++;
     if (this.#trial !== undefined) this.#trial(failed ? 'failure' : 'success');
-    else if (failed || backend.circuit !== undefined) this.#judge.report(backend, failed, this.#epoch);
+    else if (failed || backend.circuit !== undefined) judge.report(backend, failed, this.#epoch);
   }
 }

@@ -98,7 +98,8 @@ class History implements Judge {
     const backend = eligible[this.below(eligible.length)] as LiveBackend;
     const { circuit } = backend;
     const trial = circuit !== undefined && circuit.state === 'half-open' && circuit.admits;
-    const lease = new Lease(backend, this);
+    const lease = new Lease();
+    lease.begin(backend, this);
     this.uses.push({ lease, backend, trial });
     if (trial && circuit.admits) throw new Error('a second trial may begin');
   }
