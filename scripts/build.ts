@@ -17,10 +17,10 @@ const published = [
   ...Object.values(manifest.bin),
 ].filter((path) => path.endsWith('.js'));
 /** Files of their own, because what they do depends on when they are evaluated. */
-const ordered = [
-  './dist/check-node.js',
-  ...['save', 'values', 'restore', 'index'].map((name) => `./dist/undici/${name}.js`),
-];
+const ordered = ['./dist/check-node.js', './dist/undici/save.js'];
+
+/** What `steersman` itself loads: in one file, since each file costs as much as running a tenth of it all. */
+const library = /\/compiled\/(?:balancers|client|core|health|resolvers|undici\/(?!save))/;
 
 /** What tsc makes of the sources, for the oldest Node that is supported; not published. */
 const compiled = 'dist/compiled';
@@ -40,6 +40,7 @@ const bundle = await rolldown({
   platform: 'node',
   external: (id) => !id.startsWith('.') && !id.startsWith('/') && !id.startsWith(compiled),
   treeshake: false,
+  preserveEntrySignatures: 'allow-extension',
   plugins: [
     {
       name: 'source maps back to the sources',
@@ -56,6 +57,7 @@ await bundle.write({
   sourcemap: true,
   entryFileNames: '[name].js',
   chunkFileNames: 'chunks/[name].js',
+  codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: 'library', test: library }] },
 });
 await bundle.close();
 rmSync(compiled, { recursive: true });
