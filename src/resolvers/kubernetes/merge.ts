@@ -10,8 +10,6 @@ export interface Entry {
   readonly part: Part;
   /** Another entry stands for the same address and port, or the same pod. */
   out: boolean;
-  /** When its slice was last read with it. */
-  round: number;
 }
 
 /** A slice seen through a port. */
@@ -41,7 +39,6 @@ export class Merge {
   /** Only once there are both families: before, no pod can have two addresses. */
   #byPod: Groups<Entry> | undefined;
   #preferred: 4 | 6 = 4;
-  #round = 0;
 
   constructor(options: MergeOptions) {
     this.#options = options;
@@ -105,10 +102,9 @@ export class Merge {
   #readEntries(part: Part, port: number): Entry[] {
     const before = part.entries;
     let places: Map<string, Entry> | undefined;
-    let kept = 0;
-    const round = ++this.#round;
+    const kept = new Set<Entry>();
     const create = (source: SliceEndpoint): Entry => {
-      const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false, round };
+      const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false };
       this.#link(entry);
       return entry;
     };
@@ -118,17 +114,15 @@ export class Merge {
         places ??= new Map(before.map((entry) => [entry.source.address, entry]));
         known = places.get(source.address);
       }
-      if (known === undefined || known.round === round || known.source.uid !== source.uid)
-        return create(source);
-      known.round = round;
-      kept++;
+      if (known === undefined || kept.has(known) || known.source.uid !== source.uid) return create(source);
+      kept.add(known);
       if (known.source === source) return known;
       if (!showsTheSame(known.source, source)) known.endpoint = endpointOf(source, port);
       known.source = source;
       this.#weigh(known);
       return known;
     });
-    if (kept < before.length) for (const entry of before) if (entry.round !== round) this.#unlink(entry);
+    if (kept.size < before.length) for (const entry of before) if (!kept.has(entry)) this.#unlink(entry);
     return entries;
   }
 
