@@ -1,8 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
-import { kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { FakeClock } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
 import { type Asking, certificateUser, pem, TlsApi } from './tls-api.ts';
@@ -18,8 +22,12 @@ function later<T extends { close(): Promise<unknown> }>(one: T): T {
   return one;
 }
 
-function listen(kubeconfig: string, target = 'http://orders:8080'): Listening {
-  const heard = new Listening(kubernetes({ kubeconfig }), target);
+function listen(
+  kubeconfig: string,
+  target = 'http://orders:8080',
+  options: KubernetesOptions = {},
+): Listening {
+  const heard = new Listening(kubernetes({ kubeconfig, ...options }), target);
   later(heard.watch);
   return heard;
 }
@@ -137,6 +145,56 @@ describe('the connection', () => {
     expect(heard.errors).toEqual([]);
   });
 
+  test('that is lost, so that its streams just end, is told, and the set kept until the next list', async () => {
+    let address = '10.0.0.1';
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking, [address]) }));
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    address = '10.0.0.2';
+    // As when the server is killed.
+    for (const socket of api.sockets) socket.destroy();
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    expect(heard.sets.map((set) => set.map((endpoint) => endpoint.address))).toEqual([
+      ['10.0.0.1'],
+      ['10.0.0.2'],
+    ]);
+  });
+
+  test('on which a watch runs on beyond its time gets a new one, from the last version', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+          answer(asking);
+        },
+      }),
+    );
+    const clock = new FakeClock();
+    const heard = listen(api.kubeconfig(), 'http://orders:8080', { clock });
+    await heard.until(() => heard.sets.length === 1);
+    const seconds = Number(asked[0]?.url.searchParams.get('timeoutSeconds'));
+    let version = 5;
+    const tell = async (): Promise<void> => {
+      version++;
+      const { length } = heard.sets;
+      asked.at(-1)?.send({ ...added('orders', version, [`10.0.0.${version}`]), type: 'MODIFIED' });
+      await heard.until(() => heard.sets.length > length);
+    };
+    // A server that is not silent, and does not end the watch as it was asked to.
+    for (let left = seconds + 9; left > 0; left -= 30) {
+      await tell();
+      await clock.advance(Math.min(left, 30) * 1_000);
+    }
+    expect(asked).toHaveLength(1);
+    await clock.advance(2_000);
+    while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    expect(asked[1]?.url.searchParams.get('resourceVersion')).toBe(String(version));
+    await tell();
+    expect(heard.errors).toEqual([]);
+  });
+
   test('whose peer stops answering PINGs is given up', async () => {
     const api = later(await TlsApi.start({ onAsk: (asking) => void asking.head() }));
     const wire = later(await Wire.start(api.port));
@@ -178,6 +236,23 @@ describe('the connection', () => {
     expect((await end).message).toContain('no answer to HTTP/2 PING');
     expect(gone).toBe(1);
   });
+});
+
+test('a proxy that only the environment names is not used', async () => {
+  const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY'];
+  const before = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = 'http://127.0.0.1:1';
+  try {
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    expect(heard.errors).toEqual([]);
+  } finally {
+    for (const [i, name] of names.entries()) {
+      if (before[i] === undefined) delete process.env[name];
+      else process.env[name] = before[i];
+    }
+  }
 });
 
 test('a proxy that the kubeconfig names is used', async () => {
@@ -259,6 +334,24 @@ describe('TLS', () => {
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
     expect(heard.errors[0]?.message).toMatch(message);
     expect(asked).toEqual([]);
+  });
+
+  test('a CA that is renewed on disk is believed from the next connection on', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'steersman-ca-'));
+    later({ close: () => rm(folder, { recursive: true }) });
+    const ca = join(folder, 'ca.crt');
+    await writeFile(ca, pem('other-ca.crt'));
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+    const config = join(folder, 'config');
+    await writeFile(
+      config,
+      kubeconfigFor(`https://127.0.0.1:${api.port}`, 'token: t', `certificate-authority: ${ca}`),
+    );
+    const heard = listen(config);
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toContain('not signed by the configured CA');
+    await writeFile(ca, pem('ca.crt'));
+    await heard.until(() => heard.sets.length === 1);
   });
 
   test('a server is not trusted because a variable says so', async () => {
