@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
 import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
-import { FakeClock } from '../../../src/testing/index.ts';
+import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
 import { type Asking, certificateUser, pem, TlsApi } from './tls-api.ts';
@@ -85,27 +85,36 @@ describe('the connection', () => {
     expect(asked.filter((path) => path.endsWith('/endpointslices'))).toHaveLength(1);
   });
 
-  test('takes a list of 10,000 in its stride, reading no faster than it works', async () => {
+  test('takes a list of 10,000 in its stride, and a storm of changes to it, reading no faster than it works', async () => {
+    const random = seeded(1);
+    const addresses = (i: number): string[] => Array.from({ length: 100 }, (_, n) => `10.0.${i}.${n}`);
     const all = Array.from({ length: 100 }, (_, i) => ({
       type: 'ADDED',
-      object: sliceOf(
-        'orders',
-        `orders-${i}`,
-        5,
-        Array.from({ length: 100 }, (_, n) => `10.0.${i}.${n}`),
-      ),
+      object: sliceOf('orders', `orders-${i}`, 5, addresses(i)),
     }));
+    let watch: Asking | undefined;
     const api = later(
       await TlsApi.start({
         onAsk: (asking) => {
           if (asking.url.pathname.endsWith('/services')) answer(asking);
-          else asking.head().send(...all, bookmark(5, true));
+          else watch = asking.head().send(...all, bookmark(5, true));
         },
       }),
     );
     const heard = listen(api.kubeconfig());
     await heard.until(() => heard.sets.length === 1);
     expect(heard.last).toHaveLength(10_000);
+
+    const present = all.map((_, i) => addresses(i));
+    for (let version = 6; version < 306; version++) {
+      const i = Math.floor(random() * 100);
+      present[i] = addresses(i).filter(() => random() < 0.9);
+      watch?.send({ type: 'MODIFIED', object: sliceOf('orders', `orders-${i}`, version, present[i]) });
+    }
+    watch?.send({ type: 'MODIFIED', object: sliceOf('orders', 'orders-0', 306, ['10.1.0.0']) });
+    present[0] = ['10.1.0.0'];
+    await heard.until(() => heard.last?.some(({ address }) => address === '10.1.0.0') === true);
+    expect(heard.last?.map(({ address }) => address).sort()).toEqual(present.flat().sort());
   });
 
   test('that is told to go away is followed by a new one before its watch ends', async () => {
