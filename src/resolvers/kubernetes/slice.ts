@@ -145,10 +145,7 @@ function readEndpoints(
     changed ||= !same;
   }
   if (!changed && added.length === 0 && kept === before.length) return before;
-  const result: SliceEndpoint[] = [];
-  for (const slot of slots) if (slot !== undefined) result.push(slot);
-  for (const endpoint of added) result.push(endpoint);
-  return result;
+  return slots.filter((slot) => slot !== undefined).concat(added);
 }
 
 function isUsable(address: string | undefined, family: Slice['family']): address is string {

@@ -459,6 +459,26 @@ describe('what a server may ask for', () => {
     expect(api.times('endpoints')).toBe(0);
   });
 
+  test('credentials that have expired are told once, and the last set is kept until new ones are there', async () => {
+    let valid = true;
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [bookmark(6)], 'end')
+        : valid
+          ? streaming(9, ['10.0.0.2'])
+          : reply(401, status(401, 'Unauthorized', 'Unauthorized')),
+    );
+    valid = false;
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNAUTHORIZED']);
+    await pass(600_000, 5_000);
+    expect(sets()).toEqual([['10.0.0.1']]);
+    expect(heard.errors).toHaveLength(1);
+    valid = true;
+    await pass(31_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+  });
+
   test('a rule that is taken away while the watch runs is missed by the next one; the last set is kept until it is back', async () => {
     await watching(({ nth }) =>
       nth === 1
