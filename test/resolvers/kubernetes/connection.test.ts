@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,12 +69,12 @@ describe('the connection', () => {
     expect(api.sockets.size).toBe(0);
   });
 
-  test('carries one watch per Service, however many use it', async () => {
-    const asked: string[] = [];
+  test('carries one watch per Service, however many use it, until the last has closed', async () => {
+    const asked: Asking[] = [];
     const api = later(
       await TlsApi.start({
         onAsk: (asking) => {
-          asked.push(asking.url.pathname);
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
           answer(asking);
         },
       }),
@@ -82,7 +84,15 @@ describe('the connection', () => {
     await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
     const late = listen(kubeconfig);
     await late.until(() => late.sets.length === 1);
-    expect(asked.filter((path) => path.endsWith('/endpointslices'))).toHaveLength(1);
+    await Promise.all(all.map(({ watch }) => watch.close()));
+    const [watch] = asked;
+    watch?.send({ ...added('orders', 6, ['10.0.0.2']), type: 'MODIFIED' });
+    await late.until(() => late.sets.length === 2);
+    expect(all.map(({ sets }) => sets.length)).toEqual(all.map(() => 1));
+    expect(asked).toHaveLength(1);
+    const gone = once(watch?.stream as ServerHttp2Stream, 'close');
+    await late.watch.close();
+    await gone;
   });
 
   test('takes a list of 10,000 in its stride, and a storm of changes to it, reading no faster than it works', async () => {
