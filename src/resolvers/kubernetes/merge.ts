@@ -8,10 +8,8 @@ export interface Entry {
   source: SliceEndpoint;
   endpoint: Endpoint;
   readonly part: Part;
-  /** Another entry stands for the same address, or the same pod. */
+  /** Another entry stands for the same address and port, or the same pod. */
   out: boolean;
-  /** When its slice was last read with it. */
-  round: number;
 }
 
 /** A slice seen through a port. */
@@ -38,9 +36,9 @@ export class Merge {
   readonly #options: MergeOptions;
   readonly #parts = new Map<string, Part>();
   readonly #byAddress = new Groups<Entry>();
-  readonly #byPod = new Groups<Entry>();
+  /** Only once there are both families: before, no pod can have two addresses. */
+  #byPod: Groups<Entry> | undefined;
   #preferred: 4 | 6 = 4;
-  #round = 0;
 
   constructor(options: MergeOptions) {
     this.#options = options;
@@ -79,23 +77,34 @@ export class Merge {
       this.#parts.set(name, part);
     } else if (part.slice === slice && part.port === port) {
       return part;
+    } else if (part.slice.family !== slice.family || part.port !== port) {
+      for (const entry of part.entries) this.#unlink(entry);
+      part.entries = [];
     }
-    const comparable = part.port === port && part.slice.family === slice.family;
-    const before = comparable ? part.entries : [];
-    if (!comparable) for (const entry of part.entries) this.#unlink(entry);
     part.slice = slice;
     part.port = port;
     part.tally = undefined;
-    part.entries = port === undefined ? [] : this.#readEntries(part, port, before);
+    this.#byPod ??= this.#indexPods();
+    part.entries = port === undefined ? [] : this.#readEntries(part, port);
     return part;
   }
 
-  #readEntries(part: Part, port: number, before: readonly Entry[]): Entry[] {
+  #indexPods(): Groups<Entry> | undefined {
+    const families = new Set<Slice['family']>();
+    for (const { slice } of this.#parts.values()) families.add(slice.family);
+    if (families.size < 2) return undefined;
+    const byPod = new Groups<Entry>();
+    for (const { entries } of this.#parts.values())
+      for (const entry of entries) if (entry.source.uid !== undefined) byPod.add(entry.source.uid, entry);
+    return byPod;
+  }
+
+  #readEntries(part: Part, port: number): Entry[] {
+    const before = part.entries;
     let places: Map<string, Entry> | undefined;
-    let kept = 0;
-    const round = ++this.#round;
+    const kept = new Set<Entry>();
     const create = (source: SliceEndpoint): Entry => {
-      const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false, round };
+      const entry: Entry = { source, endpoint: endpointOf(source, port), part, out: false };
       this.#link(entry);
       return entry;
     };
@@ -105,47 +114,41 @@ export class Merge {
         places ??= new Map(before.map((entry) => [entry.source.address, entry]));
         known = places.get(source.address);
       }
-      if (known === undefined || known.round === round || known.source.uid !== source.uid)
-        return create(source);
-      known.round = round;
-      kept++;
+      if (known === undefined || kept.has(known) || known.source.uid !== source.uid) return create(source);
+      kept.add(known);
       if (known.source === source) return known;
       if (!showsTheSame(known.source, source)) known.endpoint = endpointOf(source, port);
       known.source = source;
       this.#weigh(known);
       return known;
     });
-    if (kept < before.length) for (const entry of before) if (entry.round !== round) this.#unlink(entry);
+    if (kept.size < before.length) for (const entry of before) if (!kept.has(entry)) this.#unlink(entry);
     return entries;
   }
 
   #link(entry: Entry): void {
-    const pod = this.#podKey(entry);
-    const alone = this.#byAddress.add(addressKey(entry), entry);
-    const lonePod = pod === undefined || this.#byPod.add(pod, entry);
+    const { address, uid } = entry.source;
+    const alone = this.#byAddress.add(address, entry);
+    const lonePod = uid === undefined || this.#byPod === undefined || this.#byPod.add(uid, entry);
     if (!alone || !lonePod) this.#weigh(entry);
   }
 
   #unlink(entry: Entry): void {
-    const pod = this.#podKey(entry);
+    const { address, uid } = entry.source;
     const rivals = this.#rivals(entry);
-    this.#byAddress.delete(addressKey(entry), entry);
-    if (pod !== undefined) this.#byPod.delete(pod, entry);
+    this.#byAddress.delete(address, entry);
+    if (uid !== undefined) this.#byPod?.delete(uid, entry);
     for (const rival of rivals) this.#judge(rival);
   }
 
-  /** Two addresses of one pod can only meet where both families are wanted. */
-  #podKey(entry: Entry): string | undefined {
-    return this.#options.family === 'both' ? entry.source.uid : undefined;
-  }
-
   #rivals(entry: Entry): readonly Entry[] {
-    const rivals = this.#byAddress.others(addressKey(entry), entry);
-    const pod = this.#podKey(entry);
-    if (pod === undefined) return rivals;
-    const { family } = entry.part.slice;
-    return rivals.concat(
-      this.#byPod.others(pod, entry).filter((other) => other.part.slice.family !== family),
+    const { source, endpoint, part } = entry;
+    const twins = this.#byAddress
+      .others(source.address, entry)
+      .filter((other) => other.endpoint.port === endpoint.port);
+    if (source.uid === undefined || this.#byPod === undefined) return twins;
+    return twins.concat(
+      this.#byPod.others(source.uid, entry).filter((other) => other.part.slice.family !== part.slice.family),
     );
   }
 
@@ -168,9 +171,10 @@ export class Merge {
    * that of the Service's first family. The rest only makes the outcome independent of the order of events.
    */
   #beats(a: Entry, b: Entry): boolean {
-    if (a.source.terminating !== b.source.terminating) return b.source.terminating;
-    if (a.source.ready !== b.source.ready) return a.source.ready;
-    if (a.source.serving !== b.source.serving) return a.source.serving;
+    const [its, others] = [a.source.conditions, b.source.conditions];
+    if (its.terminating !== others.terminating) return others.terminating;
+    if (its.ready !== others.ready) return its.ready;
+    if (its.serving !== others.serving) return its.serving;
     const family = a.part.slice.family;
     if (family !== b.part.slice.family) return family === this.#preferred;
     if (a.part !== b.part) return a.part.name < b.part.name;
@@ -180,15 +184,12 @@ export class Merge {
   }
 }
 
-function addressKey({ endpoint }: Entry): string {
-  return endpoint.id.slice(endpoint.id.indexOf('/') + 1);
-}
-
 /** A pod keeps its uid for life and an address may be given to another one, so both make the identity. */
 function endpointOf({ uid, address, zone, node, name }: SliceEndpoint, port: number): Endpoint {
   const at = addressOf(address, port);
   return {
-    id: uid === undefined ? at : `${uid}/${at}`,
+    // One piece: a template would leave a chain of them, each an object of its own.
+    id: uid === undefined ? at : [uid, at].join('/'),
     address,
     port,
     ...(zone === undefined ? {} : { zone }),

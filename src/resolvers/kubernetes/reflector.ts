@@ -224,6 +224,8 @@ export class Reflector<T> {
             this.#session?.close();
             this.#session = session;
             this.#heir = undefined;
+            // The watch it follows has lived: trouble from now on is new.
+            this.#backoff.reset();
           }
           this.#listener.onLive();
         },
@@ -308,9 +310,9 @@ export class Reflector<T> {
     this.#stop();
     const tooOld = error.status === 410;
     const tooLarge = error.status === 504 && /too large resource version/i.test(error.message);
-    // The server has not reached our version, or was restored to before it, or cannot even list what is not older:
-    // only a list of its latest state tells.
-    if (tooLarge || (tooOld && !this.#resumable)) this.#version = '';
+    // The server has not reached our version, or was restored to before it, or cannot even list what is not older, or
+    // cannot read it: only a list of its latest state tells.
+    if (tooLarge || ((tooOld || error.status === 400) && !this.#resumable)) this.#version = '';
     this.#resumable = false;
     // Neither says that anything is wrong: history ends some time.
     if (!tooLarge && !tooOld) this.#listener.onError(error);

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { shared } from './shared-names.ts';
 
 /** A port of a slice. Without a number the slice stands for all ports. */
 export interface SlicePort {
@@ -7,19 +8,24 @@ export interface SlicePort {
   readonly port: number | undefined;
 }
 
-/** One endpoint of a slice, absent conditions filled in. */
-export interface SliceEndpoint {
-  readonly address: string;
+/** Absent ones filled in. Equal conditions are the same object. */
+export interface Conditions {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
+}
+
+/** One endpoint of a slice. */
+export interface SliceEndpoint {
+  readonly address: string;
+  readonly conditions: Conditions;
   readonly uid: string | undefined;
   readonly name: string | undefined;
   readonly node: string | undefined;
   readonly zone: string | undefined;
-  /** Zones, and nodes, this endpoint is meant for; undefined where the control plane gives no hint. */
-  readonly zoneHints: readonly string[] | undefined;
-  readonly nodeHints: readonly string[] | undefined;
+  /** Zones, and nodes, this endpoint is meant for, with commas between; undefined where the control plane gives no hint. */
+  readonly zoneHints: string | undefined;
+  readonly nodeHints: string | undefined;
 }
 
 /** What is kept of an EndpointSlice. Slices and their parts are replaced, never changed. */
@@ -139,10 +145,7 @@ function readEndpoints(
     changed ||= !same;
   }
   if (!changed && added.length === 0 && kept === before.length) return before;
-  const result: SliceEndpoint[] = [];
-  for (const slot of slots) if (slot !== undefined) result.push(slot);
-  for (const endpoint of added) result.push(endpoint);
-  return result;
+  return slots.filter((slot) => slot !== undefined).concat(added);
 }
 
 function isUsable(address: string | undefined, family: Slice['family']): address is string {
@@ -150,46 +153,47 @@ function isUsable(address: string | undefined, family: Slice['family']): address
 }
 
 function readEndpoint(object: EndpointObject, address: string): SliceEndpoint {
-  const { conditions, targetRef, hints } = object;
+  const { targetRef, hints } = object;
   return {
     address,
-    ready: conditions?.ready ?? true,
-    serving: conditions?.serving ?? true,
-    terminating: conditions?.terminating ?? false,
+    conditions: readConditions(object.conditions),
     uid: targetRef?.uid || undefined,
     name: targetRef?.name || undefined,
-    node: object.nodeName || undefined,
-    zone: object.zone || undefined,
-    zoneHints: names(hints?.forZones),
-    nodeHints: names(hints?.forNodes),
+    node: shared(object.nodeName || undefined),
+    zone: shared(object.zone || undefined),
+    zoneHints: shared(joined(hints?.forZones)),
+    nodeHints: shared(joined(hints?.forNodes)),
   };
 }
 
-function names(hints: readonly { readonly name?: string }[] | null | undefined): string[] | undefined {
+const conditionSets: readonly Conditions[] = Array.from({ length: 8 }, (_, bits) => ({
+  ready: (bits & 1) > 0,
+  serving: (bits & 2) > 0,
+  terminating: (bits & 4) > 0,
+}));
+
+function readConditions(object: EndpointObject['conditions']): Conditions {
+  const ready = (object?.ready ?? true) ? 1 : 0;
+  const serving = (object?.serving ?? true) ? 2 : 0;
+  const terminating = (object?.terminating ?? false) ? 4 : 0;
+  return conditionSets[ready | serving | terminating] as Conditions;
+}
+
+function joined(hints: readonly { readonly name?: string }[] | null | undefined): string | undefined {
   if (!Array.isArray(hints) || hints.length === 0) return undefined;
-  return hints.map((hint) => hint.name ?? '');
+  return hints.length === 1 ? (hints[0].name ?? '') : hints.map((hint) => hint.name ?? '').join();
 }
 
 /** As comparing with `readEndpoint(object)`, without making it. */
 function saysTheSame(object: EndpointObject, known: SliceEndpoint): boolean {
-  const { conditions, targetRef, hints } = object;
+  const { targetRef, hints } = object;
   return (
-    (conditions?.ready ?? true) === known.ready &&
-    (conditions?.serving ?? true) === known.serving &&
-    (conditions?.terminating ?? false) === known.terminating &&
+    readConditions(object.conditions) === known.conditions &&
     (targetRef?.uid || undefined) === known.uid &&
     (targetRef?.name || undefined) === known.name &&
     (object.nodeName || undefined) === known.node &&
     (object.zone || undefined) === known.zone &&
-    sameNames(hints?.forZones, known.zoneHints) &&
-    sameNames(hints?.forNodes, known.nodeHints)
+    joined(hints?.forZones) === known.zoneHints &&
+    joined(hints?.forNodes) === known.nodeHints
   );
-}
-
-function sameNames(
-  hints: readonly { readonly name?: string }[] | null | undefined,
-  known: readonly string[] | undefined,
-): boolean {
-  if (!Array.isArray(hints) || hints.length === 0) return known === undefined;
-  return known?.length === hints.length && hints.every((hint, i) => (hint.name ?? '') === known[i]);
 }

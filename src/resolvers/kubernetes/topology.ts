@@ -31,20 +31,25 @@ export class Tally {
   constructor(candidates: readonly Candidate[], { zone, node }: Location) {
     for (const { source, endpoint, out } of candidates) {
       if (out) continue;
+      const { conditions, nodeHints, zoneHints } = source;
       const here = node !== undefined && source.node === node;
-      if (source.ready) {
+      if (conditions.ready) {
         this.ready.push(endpoint);
         if (here) this.readyHere.push(endpoint);
-        if (source.nodeHints === undefined) this.nodeless++;
-        else if (node !== undefined && source.nodeHints.includes(node)) this.forNode.push(endpoint);
-        if (source.zoneHints === undefined) this.zoneless++;
-        else if (zone !== undefined && source.zoneHints.includes(zone)) this.forZone.push(endpoint);
-      } else if (source.serving && source.terminating) {
+        if (nodeHints === undefined) this.nodeless++;
+        else if (names(nodeHints, node)) this.forNode.push(endpoint);
+        if (zoneHints === undefined) this.zoneless++;
+        else if (names(zoneHints, zone)) this.forZone.push(endpoint);
+      } else if (conditions.serving && conditions.terminating) {
         this.leaving.push(endpoint);
         if (here) this.leavingHere.push(endpoint);
       }
     }
   }
+}
+
+function names(hints: string, place: string | undefined): boolean {
+  return place !== undefined && (hints === place || hints.split(',').includes(place));
 }
 
 /** Which list of every tally is chosen. */

@@ -176,6 +176,24 @@ describe('a configuration that cannot be used', () => {
     await expect(config()).rejects.toThrow(`no ${join(folder, 'sa')}/token`);
   });
 
+  test('a service account without its CA, or without a token, is not used without them', async () => {
+    for (const [file, content] of [
+      ['ca.crt', undefined],
+      ['ca.crt', '\n'],
+      ['token', ' '],
+    ] as const) {
+      mountServiceAccount();
+      const path = join(folder, 'sa', file);
+      if (content === undefined) rmSync(path);
+      else write(`sa/${file}`, content);
+      const found = await config();
+      await expect(found.credentials(false)).rejects.toMatchObject({
+        code: 'STEERSMAN_ERR_KUBECONFIG',
+        message: expect.stringContaining(`${path} ${content === undefined ? 'cannot be read' : 'is empty'}`),
+      });
+    }
+  });
+
   test.each<[string, string, string]>([
     ['is not YAML', 'a: [1,\nsecret-canary', 'is not valid YAML'],
     ['is something else', '"just text"\n{', 'is not valid YAML'],

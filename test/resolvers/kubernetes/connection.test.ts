@@ -1,8 +1,14 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
-import { kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
 import { type Asking, certificateUser, pem, TlsApi } from './tls-api.ts';
@@ -18,8 +24,12 @@ function later<T extends { close(): Promise<unknown> }>(one: T): T {
   return one;
 }
 
-function listen(kubeconfig: string, target = 'http://orders:8080'): Listening {
-  const heard = new Listening(kubernetes({ kubeconfig }), target);
+function listen(
+  kubeconfig: string,
+  target = 'http://orders:8080',
+  options: KubernetesOptions = {},
+): Listening {
+  const heard = new Listening(kubernetes({ kubeconfig, ...options }), target);
   later(heard.watch);
   return heard;
 }
@@ -59,12 +69,12 @@ describe('the connection', () => {
     expect(api.sockets.size).toBe(0);
   });
 
-  test('carries one watch per Service, however many use it', async () => {
-    const asked: string[] = [];
+  test('carries one watch per Service, however many use it, until the last has closed', async () => {
+    const asked: Asking[] = [];
     const api = later(
       await TlsApi.start({
         onAsk: (asking) => {
-          asked.push(asking.url.pathname);
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
           answer(asking);
         },
       }),
@@ -74,30 +84,47 @@ describe('the connection', () => {
     await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
     const late = listen(kubeconfig);
     await late.until(() => late.sets.length === 1);
-    expect(asked.filter((path) => path.endsWith('/endpointslices'))).toHaveLength(1);
+    await Promise.all(all.map(({ watch }) => watch.close()));
+    const [watch] = asked;
+    watch?.send({ ...added('orders', 6, ['10.0.0.2']), type: 'MODIFIED' });
+    await late.until(() => late.sets.length === 2);
+    expect(all.map(({ sets }) => sets.length)).toEqual(all.map(() => 1));
+    expect(asked).toHaveLength(1);
+    const gone = once(watch?.stream as ServerHttp2Stream, 'close');
+    await late.watch.close();
+    await gone;
   });
 
-  test('takes a list of 10,000 in its stride, reading no faster than it works', async () => {
+  test('takes a list of 10,000 in its stride, and a storm of changes to it, reading no faster than it works', async () => {
+    const random = seeded(1);
+    const addresses = (i: number): string[] => Array.from({ length: 100 }, (_, n) => `10.0.${i}.${n}`);
     const all = Array.from({ length: 100 }, (_, i) => ({
       type: 'ADDED',
-      object: sliceOf(
-        'orders',
-        `orders-${i}`,
-        5,
-        Array.from({ length: 100 }, (_, n) => `10.0.${i}.${n}`),
-      ),
+      object: sliceOf('orders', `orders-${i}`, 5, addresses(i)),
     }));
+    let watch: Asking | undefined;
     const api = later(
       await TlsApi.start({
         onAsk: (asking) => {
           if (asking.url.pathname.endsWith('/services')) answer(asking);
-          else asking.head().send(...all, bookmark(5, true));
+          else watch = asking.head().send(...all, bookmark(5, true));
         },
       }),
     );
     const heard = listen(api.kubeconfig());
     await heard.until(() => heard.sets.length === 1);
     expect(heard.last).toHaveLength(10_000);
+
+    const present = all.map((_, i) => addresses(i));
+    for (let version = 6; version < 306; version++) {
+      const i = Math.floor(random() * 100);
+      present[i] = addresses(i).filter(() => random() < 0.9);
+      watch?.send({ type: 'MODIFIED', object: sliceOf('orders', `orders-${i}`, version, present[i]) });
+    }
+    watch?.send({ type: 'MODIFIED', object: sliceOf('orders', 'orders-0', 306, ['10.1.0.0']) });
+    present[0] = ['10.1.0.0'];
+    await heard.until(() => heard.last?.some(({ address }) => address === '10.1.0.0') === true);
+    expect(heard.last?.map(({ address }) => address).sort()).toEqual(present.flat().sort());
   });
 
   test('that is told to go away is followed by a new one before its watch ends', async () => {
@@ -134,6 +161,56 @@ describe('the connection', () => {
     await heard.until(() => heard.sets.length === 3);
     expect(heard.sets.map((set) => set[0]?.address)).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
     expect(next?.url.searchParams.get('resourceVersion')).toBe('5');
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('that is lost, so that its streams just end, is told, and the set kept until the next list', async () => {
+    let address = '10.0.0.1';
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking, [address]) }));
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    address = '10.0.0.2';
+    // As when the server is killed.
+    for (const socket of api.sockets) socket.destroy();
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    expect(heard.sets.map((set) => set.map((endpoint) => endpoint.address))).toEqual([
+      ['10.0.0.1'],
+      ['10.0.0.2'],
+    ]);
+  });
+
+  test('on which a watch runs on beyond its time gets a new one, from the last version', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+          answer(asking);
+        },
+      }),
+    );
+    const clock = new FakeClock();
+    const heard = listen(api.kubeconfig(), 'http://orders:8080', { clock });
+    await heard.until(() => heard.sets.length === 1);
+    const seconds = Number(asked[0]?.url.searchParams.get('timeoutSeconds'));
+    let version = 5;
+    const tell = async (): Promise<void> => {
+      version++;
+      const { length } = heard.sets;
+      asked.at(-1)?.send({ ...added('orders', version, [`10.0.0.${version}`]), type: 'MODIFIED' });
+      await heard.until(() => heard.sets.length > length);
+    };
+    // A server that is not silent, and does not end the watch as it was asked to.
+    for (let left = seconds + 9; left > 0; left -= 30) {
+      await tell();
+      await clock.advance(Math.min(left, 30) * 1_000);
+    }
+    expect(asked).toHaveLength(1);
+    await clock.advance(2_000);
+    while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    expect(asked[1]?.url.searchParams.get('resourceVersion')).toBe(String(version));
+    await tell();
     expect(heard.errors).toEqual([]);
   });
 
@@ -178,6 +255,23 @@ describe('the connection', () => {
     expect((await end).message).toContain('no answer to HTTP/2 PING');
     expect(gone).toBe(1);
   });
+});
+
+test('a proxy that only the environment names is not used', async () => {
+  const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY'];
+  const before = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = 'http://127.0.0.1:1';
+  try {
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    expect(heard.errors).toEqual([]);
+  } finally {
+    for (const [i, name] of names.entries()) {
+      if (before[i] === undefined) delete process.env[name];
+      else process.env[name] = before[i];
+    }
+  }
 });
 
 test('a proxy that the kubeconfig names is used', async () => {
@@ -259,6 +353,24 @@ describe('TLS', () => {
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
     expect(heard.errors[0]?.message).toMatch(message);
     expect(asked).toEqual([]);
+  });
+
+  test('a CA that is renewed on disk is believed from the next connection on', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'steersman-ca-'));
+    later({ close: () => rm(folder, { recursive: true }) });
+    const ca = join(folder, 'ca.crt');
+    await writeFile(ca, pem('other-ca.crt'));
+    const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
+    const config = join(folder, 'config');
+    await writeFile(
+      config,
+      kubeconfigFor(`https://127.0.0.1:${api.port}`, 'token: t', `certificate-authority: ${ca}`),
+    );
+    const heard = listen(config);
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toContain('not signed by the configured CA');
+    await writeFile(ca, pem('ca.crt'));
+    await heard.until(() => heard.sets.length === 1);
   });
 
   test('a server is not trusted because a variable says so', async () => {

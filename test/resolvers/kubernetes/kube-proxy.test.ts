@@ -92,11 +92,11 @@ class Services {
       for (const { entries } of merge.parts)
         for (const { source, endpoint, out } of entries) {
           if (out) continue;
-          const { ready, serving, terminating, node } = source;
+          const { conditions, node } = source;
           const address = endpoint.address.includes(':')
             ? `[${endpoint.address}]:${endpoint.port}`
             : `${endpoint.address}:${endpoint.port}`;
-          merged.push({ address, isLocal: node === this.#node, ready, serving, terminating });
+          merged.push({ address, isLocal: node === this.#node, ...conditions });
         }
       if (merged.length > 0) map[key] = merged.sort((a, b) => (a.address < b.address ? -1 : 1));
     }
@@ -171,15 +171,15 @@ test.each(cases<TopologyCase>('topology'))(
     const candidates = endpoints.map(({ address, isLocal, zoneHints, nodeHints, ...conditions }) => {
       const [host = '', port] = address.split(':');
       const source: SliceEndpoint = {
-        ...conditions,
         address: host,
+        conditions,
         uid: undefined,
         name: undefined,
         node: isLocal ? here : 'elsewhere',
         zone: undefined,
-        zoneHints: zoneHints ?? undefined,
+        zoneHints: zoneHints?.join(),
         // Before 1.35 kube-proxy could be told to pass over node hints.
-        nodeHints: nodeHintsHonoured ? (nodeHints ?? undefined) : undefined,
+        nodeHints: nodeHintsHonoured ? nodeHints?.join() : undefined,
       };
       return { source, endpoint: { id: address, address: host, port: Number(port) }, out: false };
     });

@@ -8,6 +8,7 @@ import {
   bookmark,
   listOf,
   reply,
+  type Script,
   ScriptedApi,
   sliceOf,
   status,
@@ -25,10 +26,7 @@ afterEach(async () => {
 });
 
 /** Watches orders at an API server whose answers about slices are scripted, and which keeps the Service to itself. */
-async function watching(
-  script: (asked: Asked) => Answer | undefined,
-  options: KubernetesOptions = {},
-): Promise<void> {
+async function watching(script: Script, options: KubernetesOptions = {}): Promise<void> {
   api = await ScriptedApi.start(async (asked) => {
     if (asked.resource === 'services') return reply(403, status(403, 'services is forbidden'));
     // That refusal is known before the first slice.
@@ -80,6 +78,34 @@ const modified = (version: number, addresses: readonly string[]): object => ({
 });
 
 const expired = { type: 'ERROR', object: status(410, 'too old resource version: 5 (9)', 'Expired') };
+
+test('a watch is asked for bookmarks, for four to eight minutes, and from a version as it was told', async () => {
+  const opaque = 'α/7 &9';
+  await watching(({ nth }) =>
+    nth === 1
+      ? streaming(
+          5,
+          ['10.0.0.1'],
+          [{ type: 'BOOKMARK', object: { metadata: { resourceVersion: opaque } } }],
+          'end',
+        )
+      : undefined,
+  );
+  await heard.until(() => heard.sets.length === 1);
+  await turns();
+  const asked = api.asked.filter(({ resource }) => resource === 'endpointslices');
+  expect(asked[1]?.query.get('resourceVersion')).toBe(opaque);
+  const lasting = asked.map(({ query }) => Number(query.get('timeoutSeconds')));
+  expect(new Set(lasting).size).toBe(2);
+  for (const [i, { query, headers }] of asked.entries()) {
+    expect(query.get('allowWatchBookmarks')).toBe('true');
+    expect(query.has('limit')).toBe(false);
+    expect(lasting[i]).toBeGreaterThanOrEqual(240);
+    expect(lasting[i]).toBeLessThanOrEqual(480);
+    expect(headers).toMatchObject({ accept: 'application/json' });
+    expect(headers).not.toHaveProperty('accept-encoding');
+  }
+});
 
 describe('what ends a watch', () => {
   test('a clean end is resumed at once from the last version, a bookmark’s included', async () => {
@@ -174,27 +200,82 @@ describe('what ends a watch', () => {
     await heard.until(() => heard.last?.[0]?.address === '10.0.0.9');
   });
 
-  test('a version beyond the server’s, as after a restored backup, is given up for the latest list', async () => {
-    await watching(({ nth, query }) =>
-      nth === 1
-        ? streaming(5_000, ['10.0.0.1'], [], 'cut')
-        : query.get('resourceVersion') === '5000'
-          ? stream(
-              [
-                {
-                  type: 'ERROR',
-                  object: status(504, 'Too large resource version: 5000, current: 30', 'Timeout'),
-                },
-              ],
-              'end',
-            )
-          : streaming(30, ['10.0.0.2']),
+  const tooLarge = {
+    ...status(504, 'Too large resource version: 5000, current: 30', 'Timeout'),
+    details: { retryAfterSeconds: 1 },
+  };
+
+  test.each<[string, Answer]>([
+    ['as an event in the stream', stream([{ type: 'ERROR', object: tooLarge }], 'end')],
+    ['as a status', reply(504, tooLarge, { 'Retry-After': '1' })],
+  ])(
+    'a version beyond the server’s, as after a restored backup, told %s, is given up for the latest list once it may be asked for',
+    async (_how, answer) => {
+      await watching(({ nth, query }) =>
+        nth === 1
+          ? streaming(5_000, ['10.0.0.1'], [], 'cut')
+          : query.get('resourceVersion') === '5000'
+            ? answer
+            : streaming(30, ['10.0.0.2']),
+      );
+      await heard.until(() => heard.sets.length === 1);
+      await pass(900, 50);
+      expect(api.times('endpointslices')).toBe(2);
+      await pass(1_100, 50);
+      await heard.until(() => heard.sets.length === 2);
+      expect(sets()[1]).toEqual(['10.0.0.2']);
+      expect(heard.infos[1]?.resourceVersion).toBe('30');
+    },
+  );
+
+  test('a version that the server cannot even read is given up for the latest list', async () => {
+    await watching(({ query }) => {
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      if (query.get('resourceVersion') === '5')
+        return query.has('watch')
+          ? reply(500, status(500, 'strconv.ParseUint: parsing "5": invalid syntax'))
+          : reply(400, status(400, 'Invalid value: "5": invalid syntax', 'BadRequest'));
+      if (query.has('watch')) return stream([]);
+      return query.get('resourceVersion') === '0'
+        ? listOf(5, [sliceOf('orders', 's1', 5, ['10.0.0.1'])])
+        : listOf(30, [sliceOf('orders', 's1', 30, ['10.0.0.2'])]);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    await pass(5_000);
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.2');
+  });
+
+  test('a rolling upgrade of the server costs no gap: an end, 503, a server that lags, a history that is gone', async () => {
+    const answers = [
+      streaming(50, ['10.0.0.1'], [modified(51, ['10.0.0.1', '10.0.0.2'])], 'end'),
+      reply(503, 'no backend', { 'Content-Type': 'text/plain', 'Retry-After': '1' }),
+      stream([{ type: 'ERROR', object: tooLarge }], 'end'),
+      stream([expired], 'end'),
+      streaming(60, ['10.0.0.2', '10.0.0.3']),
+    ];
+    await watching(({ nth }) => answers[nth - 1]);
+    await heard.until(() => heard.sets.length === 2);
+    await pass(8_000);
+    await heard.until(() => heard.sets.length === 3);
+    expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.1', '10.0.0.2'], ['10.0.0.2', '10.0.0.3']]);
+    expect(api.times('endpointslices')).toBe(5);
+  });
+
+  test('a watch that has lived makes the next trouble a first one again', async () => {
+    let up = true;
+    await watching(({ query }) =>
+      up ? (query.has('sendInitialEvents') ? streaming(5, ['10.0.0.1']) : stream([])) : { after: 'reset' },
     );
     await heard.until(() => heard.sets.length === 1);
-    await pass(2_000, 50);
-    await heard.until(() => heard.sets.length === 2);
-    expect(sets()[1]).toEqual(['10.0.0.2']);
-    expect(heard.infos[1]?.resourceVersion).toBe('30');
+    up = false;
+    api.drop();
+    await pass(300_000, 2_000);
+    up = true;
+    await pass(131_000, 1_000);
+    const before = api.times('endpointslices');
+    api.drop();
+    await pass(100, 10);
+    expect(api.times('endpointslices')).toBe(before + 1);
   });
 });
 
@@ -229,6 +310,19 @@ describe('a server that says nothing', () => {
     expect(heard.errors).toEqual([]);
     await pass(200, 100);
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
+  });
+
+  test('an answer that a server holds back for 3 s, until it has caught up, is waited for', async () => {
+    const held = Promise.withResolvers<void>();
+    await watching(async () => {
+      await held.promise;
+      return streaming(5, ['10.0.0.1']);
+    });
+    await pass(3_000);
+    held.resolve();
+    await heard.until(() => heard.sets.length === 1);
+    expect(api.times('endpointslices')).toBe(1);
+    expect(heard.errors).toEqual([]);
   });
 
   test('over HTTP/1.1 a silent watch is renewed after 15 s, and what it kept back comes with the new one', async () => {
@@ -330,6 +424,15 @@ describe('what a server may ask for', () => {
     await heard.until(() => heard.sets.length === 1);
   });
 
+  test('that is at most half a minute', async () => {
+    await watching(({ nth }) =>
+      nth === 1 ? reply(503, '', { 'Retry-After': '3600' }) : streaming(5, ['10.0.0.1']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    await pass(31_000, 500);
+    await heard.until(() => heard.sets.length === 1);
+  });
+
   test('403 is said once, with the rule that is missing, and asked again half a minute later', async () => {
     await watching(() =>
       reply(
@@ -351,6 +454,45 @@ describe('what a server may ask for', () => {
     expect(api.times('endpointslices')).toBe(1);
     await pass(300_000, 5_000);
     expect(api.times('endpointslices')).toBeGreaterThan(4);
+    expect(heard.errors).toHaveLength(1);
+    // What is deprecated, and says less, is no way out.
+    expect(api.times('endpoints')).toBe(0);
+  });
+
+  test('credentials that have expired are told once, and the last set is kept until new ones are there', async () => {
+    let valid = true;
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [bookmark(6)], 'end')
+        : valid
+          ? streaming(9, ['10.0.0.2'])
+          : reply(401, status(401, 'Unauthorized', 'Unauthorized')),
+    );
+    valid = false;
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNAUTHORIZED']);
+    await pass(600_000, 5_000);
+    expect(sets()).toEqual([['10.0.0.1']]);
+    expect(heard.errors).toHaveLength(1);
+    valid = true;
+    await pass(31_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+  });
+
+  test('a rule that is taken away while the watch runs is missed by the next one; the last set is kept until it is back', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [modified(6, ['10.0.0.2'])], 'end')
+        : nth <= 3
+          ? reply(403, status(403, 'endpointslices.discovery.k8s.io is forbidden', 'Forbidden'))
+          : streaming(9, ['10.0.0.3']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    await pass(55_000, 5_000);
+    expect(sets()).toEqual([['10.0.0.1'], ['10.0.0.2']]);
+    await pass(70_000, 5_000);
+    await heard.until(() => heard.sets.length === 3);
+    expect(sets()[2]).toEqual(['10.0.0.3']);
     expect(heard.errors).toHaveLength(1);
   });
 });
@@ -453,7 +595,8 @@ describe('what cannot be read', () => {
           '\n',
           { type: 'ADDED', object: { ...sliceOf('payments', 's7', 7, ['10.7.7.7']) } },
           { type: 'DELETED', object: sliceOf('orders', 'never-seen', 8, []) },
-          modified(9, ['10.0.0.2']),
+          // Added once more: what is known of it is replaced.
+          { type: 'ADDED', object: sliceOf('orders', 's1', 9, ['10.0.0.2']) },
         ],
       ),
     );

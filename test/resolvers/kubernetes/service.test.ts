@@ -109,6 +109,27 @@ describe('ports', () => {
     expect(literal.addresses).toEqual(['10.0.0.1:7000']);
   });
 
+  test('a slice that names no port, or none with a number, stands for that of the Service', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80, targetPort: 8080 }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ports: null });
+    slice('orders-2', { ...pods('10.0.0.2'), ports: [] });
+    slice('orders-3', { ...pods('10.0.0.3'), ports: [{ name: 'http', port: null }] });
+    slice('orders-4', { ...pods('10.0.0.4'), ports: [{ name: 'grpc', port: null }] });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8080', '10.0.0.2:8080', '10.0.0.3:8080']);
+  });
+
+  test('a port without a name is one like any other', async () => {
+    service('orders', { ports: [{ port: 80, targetPort: 'web' }] });
+    slice('orders-1', { ...pods('10.0.0.1'), ports: [{ port: 8080 }] });
+    slice('orders-2', { ...pods('10.0.0.2'), ports: [{ name: '', port: 8081 }] });
+    slice('orders-3', { ...pods('10.0.0.3'), ports: [{ name: null, protocol: null, port: 8082 }] });
+    const heard = listen('http://orders');
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8080', '10.0.0.2:8081', '10.0.0.3:8082']);
+  });
+
   test('a Service whose ports change is followed', async () => {
     service('orders', { ports: [{ name: 'http', port: 80 }] });
     slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
