@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
@@ -52,6 +53,8 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
   readonly #service: Service;
   readonly #options: CallDispatchOptions;
   readonly #body: StreamedBody | undefined;
+  /** The caller's async context, in which every attempt begins: tracing looks there, and balancers may. */
+  readonly #context = new AsyncResource('steersman.Call');
   /** Answers the call; nothing is retried from then on. */
   #winner: Attempt | undefined;
   #latest: Attempt | undefined;
@@ -117,7 +120,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     this.totalDue = now + settings.total;
     if (this.#service.resolved) {
       this.#arm();
-      this.attempt(now);
+      this.#attempt(now);
     } else {
       this.#resolveDue = now + settings.resolve;
       this.#arm();
@@ -142,7 +145,12 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     this.attempt();
   }
 
-  attempt(now: number = this.now()): void {
+  /** Another attempt, or the first one after the first set has come. */
+  attempt(): void {
+    this.#context.runInAsyncScope(this.#attempt, this);
+  }
+
+  #attempt(now: number = this.now()): void {
     const backend = this.#service.pick(this);
     if (backend instanceof Error) this.#next(this.#recovery?.lastError ?? backend, undefined);
     else this.#send(backend, now);
@@ -432,7 +440,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     if (now >= this.totalDue) this.#exceeded();
     else if (now >= this.#resolveDue) this.fail(this.#service.unresolved());
     else if (now >= this.#attemptDue) this.#timedOut();
-    else if (now >= this.#hedgeDue) this.#hedge();
+    else if (now >= this.#hedgeDue) this.#context.runInAsyncScope(this.#hedge, this);
     else this.#arm();
   }
 

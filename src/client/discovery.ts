@@ -1,11 +1,11 @@
 import { type Clock, holdProcess } from '../core/clock.ts';
-import type { Endpoint } from '../core/endpoint.ts';
+import { distinct, type Endpoint } from '../core/endpoint.ts';
 import { ClosedError, DiscoveryWarning, ResolveError } from '../core/errors.ts';
+import { guardedWatch } from '../core/guarded-watch.ts';
 import type { Resolver, SetInfo, Watch } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
 import type { Events } from './events.ts';
 import type { Difference } from './fleet.ts';
-import { setProblem } from './reported-set.ts';
 import type { Settings } from './settings.ts';
 
 /** Waits for the first set. */
@@ -34,7 +34,6 @@ export class Discovery {
   #watch: Watch | undefined;
   /** When the resolver last refused to start. */
   #refused = Number.NEGATIVE_INFINITY;
-  #generation = 0;
   #resolved = false;
   #info: SetInfo | undefined;
   #lastError: Error | undefined;
@@ -73,23 +72,19 @@ export class Discovery {
   start(): void {
     const { target, clock } = this.#context;
     if (this.#watch !== undefined || this.#closed || clock.now() - this.#refused < restartDelay) return;
-    const generation = ++this.#generation;
-    const current = (): boolean => generation === this.#generation && !this.#closed;
     try {
-      const watch = this.#context.resolver().watch(target, {
-        onEndpoints: (endpoints, info) => {
-          if (current()) this.#onEndpoints(endpoints, info);
-        },
-        onError: (error) => {
-          if (current()) this.#onError(error);
-        },
+      this.#watch = guardedWatch(this.#context.resolver(), target, {
+        onEndpoints: (endpoints, info) => this.#onEndpoints(endpoints, info),
+        onError: (error) => this.#onError(error),
       });
-      if (typeof watch?.close !== 'function') throw new TypeError('resolver.watch() returned no Watch');
-      this.#watch = watch;
     } catch (cause) {
       this.#refused = clock.now();
       const why = cause instanceof Error ? cause.message : String(cause);
-      this.#onError(new ResolveError(`cannot resolve ${targetName(target)}: ${why}`, target, { cause }));
+      const error = new ResolveError(`cannot resolve ${targetName(target)}: ${why}`, target, { cause });
+      // Not at once: whoever makes a client has had no time to listen.
+      queueMicrotask(() => {
+        if (!this.#closed && this.#watch === undefined) this.#onError(error);
+      });
     }
   }
 
@@ -102,11 +97,7 @@ export class Discovery {
 
   /** A hint that the set may be out of date. */
   refresh(): void {
-    try {
-      this.#watch?.refresh();
-    } catch (error) {
-      this.#onError(error);
-    }
+    this.#watch?.refresh();
   }
 
   /** Tells the waiter of the first set, or of what keeps it away; the returned function takes it back. */
@@ -182,7 +173,6 @@ export class Discovery {
   async #stop(): Promise<void> {
     const watch = this.#watch;
     this.#watch = undefined;
-    this.#generation++;
     try {
       await watch?.close();
     } catch (cause) {
@@ -194,11 +184,6 @@ export class Discovery {
 
   #onEndpoints(endpoints: readonly Endpoint[], info: SetInfo | undefined): void {
     const target = targetName(this.#context.target);
-    const problem = setProblem(endpoints);
-    if (problem !== undefined) {
-      this.#onError(new TypeError(`the resolver of ${target} reported ${problem}`));
-      return;
-    }
     this.#info = info ?? { source: 'custom' };
     this.#lastError = undefined;
     this.#staleSince = undefined;
@@ -207,15 +192,20 @@ export class Discovery {
     const { added, removed, changed } = this.#context.apply(endpoints);
     if (first || changed) {
       const { source } = this.#info;
-      this.#context.events.emit('endpoints', { target, endpoints, added, removed, source });
+      this.#context.events.emit('endpoints', {
+        target,
+        endpoints: distinct(endpoints),
+        added,
+        removed,
+        source,
+      });
     }
     if (first) this.#tell((waiter) => waiter.resolved());
   }
 
-  #onError(reported: unknown): void {
+  #onError(error: Error): void {
     const { events, clock } = this.#context;
     const target = targetName(this.#context.target);
-    const error = reported instanceof Error ? reported : new Error(String(reported));
     if (error instanceof DiscoveryWarning) {
       events.emit('warning', { target, warning: error });
       return;

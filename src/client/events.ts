@@ -36,8 +36,8 @@ const channels = {
 } as const;
 
 /**
- * Listeners by event; every event also goes to the diagnostics channel `steersman:<event>`. A listener that throws
- * disturbs neither the others nor the calls: its error becomes an `error` event.
+ * Listeners by event; every event also goes to the diagnostics channel `steersman:<event>`. A listener that throws,
+ * or whose promise rejects, disturbs neither the others nor the calls: its error becomes an `error` event.
  */
 export class Events {
   /** By event, with whether it is the next one only that they wait for. */
@@ -71,13 +71,18 @@ export class Events {
     for (const [listener, once] of [...(this.#listeners.get(event) ?? [])]) {
       if (once) this.off(event, listener as Listener<E>);
       try {
-        (listener as Listener<E>)(data);
+        const result: unknown = (listener as Listener<E>)(data);
+        if (result instanceof Promise) result.catch((cause) => this.#threw(event, data.target, cause));
       } catch (cause) {
-        const error = new Error(`a listener of ${event} threw`, { cause });
-        // A listener of errors that throws would call itself.
-        if (event === 'error') process.emitWarning(error);
-        else this.emit('error', { target: data.target, error });
+        this.#threw(event, data.target, cause);
       }
     }
+  }
+
+  #threw(event: ClientEvent, target: string, cause: unknown): void {
+    const error = new Error(`a listener of ${event} threw`, { cause });
+    // A listener of errors that throws would call itself.
+    if (event === 'error') process.emitWarning(error);
+    else this.emit('error', { target, error });
   }
 }

@@ -1,6 +1,7 @@
 import { type Cancel, type Clock, systemClock } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
+import { guardedWatch } from '../core/guarded-watch.ts';
 import { implementing } from '../core/options.ts';
 import type { Resolver, ResolverListener, SetInfo, Watch } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -121,30 +122,18 @@ class Preference implements Watch {
   }
 
   #open(candidate: Candidate): void {
-    let left = false;
-    const isCurrent = (): boolean => !left && !this.#closed;
     try {
-      const watch = candidate.resolver.watch(this.#target, {
+      candidate.watch = guardedWatch(candidate.resolver, this.#target, {
         onEndpoints: (endpoints, info) => {
-          if (!isCurrent()) return;
           candidate.cancelPatience?.();
           candidate.set = { endpoints, info };
           candidate.error = undefined;
           this.#decide(candidate);
         },
-        onError: (error) => {
-          if (isCurrent()) this.#failed(candidate, error);
-        },
+        onError: (error) => this.#failed(candidate, error),
       });
-      candidate.watch = {
-        refresh: () => watch.refresh(),
-        close: () => {
-          left = true;
-          return watch.close();
-        },
-      };
     } catch (error) {
-      candidate.error = error as Error;
+      candidate.error = error instanceof Error ? error : new Error(String(error));
       return;
     }
     candidate.cancelPatience = this.#clock.schedule(patience, () => {

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { Endpoint } from '../core/endpoint.ts';
+import { guardedWatch } from '../core/guarded-watch.ts';
 import { hash32 } from '../core/hash.ts';
 import { checkOptions, implementing, integer, string } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
@@ -26,7 +27,7 @@ export function subset(resolver: Resolver, options: SubsetOptions): Resolver {
   if (size === undefined) throw new TypeError('subset: option size is missing');
   return {
     watch: (target, listener) =>
-      resolver.watch(target, {
+      guardedWatch(resolver, target, {
         onEndpoints: (endpoints, info) => listener.onEndpoints(choose(endpoints, size, key), info),
         onError: (error) => listener.onError(error),
       }),

@@ -4,13 +4,12 @@ export interface SuiteRunner {
   it(name: string, body: () => void | Promise<void>): unknown;
 }
 
-/** The runner whose `describe` and `it` are global. */
+/** The runner whose `describe` and `it` are global; else node:test, unless vitest runs, which keeps its own to itself. */
 export function suiteRunner(): SuiteRunner {
   const { describe, it } = globalThis as Partial<SuiteRunner>;
-  if (typeof describe !== 'function' || typeof it !== 'function') {
-    throw new TypeError(
-      'no global describe and it: pass them as the last argument, e.g. { describe, it } from node:test or vitest',
-    );
-  }
-  return { describe, it };
+  if (typeof describe === 'function' && typeof it === 'function') return { describe, it };
+  if (process.env['VITEST'] === undefined) return process.getBuiltinModule('node:test');
+  throw new TypeError(
+    'no global describe and it: pass them as the last argument, e.g. { describe, it } from vitest',
+  );
 }

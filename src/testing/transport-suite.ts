@@ -58,7 +58,7 @@ async function withServer(
 
 /**
  * What every transport must do, as tests: `transportSuite(() => myTransport)`. It is run against plain HTTP servers
- * on loopback. The runner is the global `describe` and `it` unless given.
+ * on loopback. The runner is the one at hand unless given.
  */
 export function transportSuite(make: () => Transport, { describe, it }: SuiteRunner = suiteRunner()): void {
   const get = { origin: service.origin, path: '/a?b=c', method: 'GET' as const };
@@ -134,7 +134,7 @@ export function transportSuite(make: () => Transport, { describe, it }: SuiteRun
         async (at) => {
           const dispatcher = make()(service, at);
           const answer = dispatcher.request(get).then(({ body }) => body.text());
-          const finish = await arrived;
+          const finish = await Promise.race([arrived, answer.then(() => assert.fail('it answered itself'))]);
           const closed = dispatcher.close();
           await assert.rejects(dispatcher.request(get));
           finish();
@@ -152,7 +152,7 @@ export function transportSuite(make: () => Transport, { describe, it }: SuiteRun
           const dispatcher = make()(service, at);
           const { handler, ended } = recorder();
           dispatcher.dispatch(get, handler);
-          await arrived;
+          await Promise.race([arrived, ended.then((error) => assert.fail(error ?? 'it answered itself'))]);
           await dispatcher.destroy();
           assert.ok((await ended) instanceof Error);
         },

@@ -1,7 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { Caller, errno, Script } from '../support/script.ts';
+import type { Balancer } from '../../src/core/balancer.ts';
+import { Caller, type Exchange, errno, inOrder, Script } from '../support/script.ts';
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
@@ -174,6 +176,31 @@ describe('a call', () => {
       expect(script.service.snapshot().endpoints[0]).toMatchObject({ failures: 0, inflight: 0 });
       await script.service.close();
     }
+  });
+
+  it('makes each of its attempts in the async context of its caller', async () => {
+    const caller = new AsyncLocalStorage<string>();
+    const seen: string[] = [];
+    const pick: Balancer['pick'] = (backends, request) => {
+      seen.push(`pick ${caller.getStore()}`);
+      return inOrder.pick(backends, request);
+    };
+    const script = new Script(undefined, { balancer: { pick }, hedge: { delay: 100 } });
+    const call = (name: string): Caller => caller.run(name, () => script.call());
+    const callers = [call('one'), call('two')];
+    await script.settle();
+    script.resolver.set(['10.0.0.1:80', '10.0.0.2:80']);
+    expect(seen.splice(0)).toEqual(['pick one', 'pick two']);
+    const [first, second] = script.exchanges as [Exchange, Exchange];
+    first.fail(errno('ECONNREFUSED'));
+    second.send().fail(errno('ECONNRESET'));
+    await script.clock.advance(99);
+    expect(seen.splice(0).sort()).toEqual(['pick one', 'pick two']);
+    await script.clock.advance(250);
+    expect(seen.splice(0).sort()).toEqual(['pick one', 'pick two']);
+    for (const exchange of script.exchanges) exchange.answer();
+    expect(callers.map(({ status }) => status)).toEqual([200, 200]);
+    await script.service.close();
   });
 
   it('holds its backend until the body has ended', async () => {

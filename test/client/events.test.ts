@@ -76,6 +76,24 @@ describe('events', () => {
     expect((await warned).message).toBe('a listener of error threw');
   });
 
+  it('tell of an async listener that fails just as well', async () => {
+    const events = new Events();
+    const heard: Error[] = [];
+    events.on('stale', async () => {
+      throw new Error('mine');
+    });
+    events.on('error', (event) => heard.push(event.error));
+    events.emit('stale', { target: 'orders.shop', age: 1, error: error.error });
+    await null;
+    expect(heard).toMatchObject([{ message: 'a listener of stale threw', cause: { message: 'mine' } }]);
+    events.on('error', async () => {
+      throw new Error('worse');
+    });
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+    events.emit('error', error);
+    expect((await warned).message).toBe('a listener of error threw');
+  });
+
   it('with a name that is none are refused', () => {
     expect(() => new Events().on('nope' as never, () => {})).toThrow(
       /no event "nope": known are endpoints, ejected/,

@@ -559,6 +559,32 @@ describe('what users plug in', () => {
     await script.service.close();
   });
 
+  it('a resolver that says at once what it has to say is heard by those who listen right after', async () => {
+    const set = [endpoint('10.0.0.1:80'), { ...endpoint('10.0.0.2:80'), id: '10.0.0.1:80' }];
+    const script = new Script(0, {
+      resolver: {
+        watch: (_, listener) => {
+          listener.onEndpoints(set);
+          return { refresh() {}, close: async () => {} };
+        },
+      },
+    });
+    script.service.start();
+    expect(script.count('endpoints')).toBe(0);
+    await script.settle();
+    // Of two that have the same id the first counts, here as for the calls.
+    expect(script.events).toMatchObject([{ event: 'endpoints', data: { endpoints: [set[0]] } }]);
+    expect(script.service.snapshot().endpoints).toMatchObject([{ endpoint: set[0] }]);
+    await script.service.close();
+
+    const refusing = new Script(0, { resolver: { watch: () => undefined as never } });
+    refusing.service.start();
+    expect(refusing.count('error')).toBe(0);
+    await refusing.settle();
+    expect(refusing.count('error')).toBe(1);
+    await refusing.service.close();
+  });
+
   it('a watch whose refresh or close throws disturbs nothing', async () => {
     const boom = (): never => {
       throw new Error('boom');

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import nodeTest from 'node:test';
+import { expect, test, vi } from 'vitest';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import type { Backend } from '../../src/core/backend.ts';
 import { balancerSuite } from '../../src/testing/balancer-suite.ts';
@@ -134,6 +135,9 @@ test('the distribution suite finds unevenness, starvation, a healed pod that is 
   );
 });
 
-test('without global describe and it, the suite says to pass them', () => {
+test('without global describe and it, the suite is for node:test, and in vitest says to pass them', () => {
   expect(() => suiteRunner()).toThrow('pass them as the last argument');
+  vi.stubEnv('VITEST', undefined);
+  expect(suiteRunner()).toBe(nodeTest);
+  vi.unstubAllEnvs();
 });

@@ -300,7 +300,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     try {
       if (this.#goesOn(status, headers)) return;
       const { method } = this.#request;
-      const encoding = headers['content-encoding'];
+      const encoding = combined(headers, 'content-encoding');
       if (encoding !== undefined && method !== 'HEAD' && !bodiless.has(status)) this.#decode(call, encoding);
     } catch (error) {
       this.#fail(error);
@@ -361,7 +361,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     const request = this.#request;
     if (redirects.has(status) && request.redirect !== 'manual') {
       if (request.redirect === 'error') throw new Error('unexpected redirect');
-      const next = redirectedRequest(request, status, headers.location, this.#redirects + 1);
+      const next = redirectedRequest(request, status, combined(headers, 'location'), this.#redirects + 1);
       if (next === undefined) return false;
       this.#continue(next, this.#redirects + 1, false);
       return true;
@@ -392,6 +392,12 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The value of a header; of several, as one. */
+function combined(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}
 
 function abortError(): DOMException {
   return new DOMException('The operation was aborted.', 'AbortError');

@@ -33,11 +33,12 @@ export class Place {
   }
 
   static of(url: URL): Place {
-    const { hash, href } = url;
+    const { href } = url;
+    const fragment = href.indexOf('#');
     return new Place(
       url.origin,
       url.pathname + url.search,
-      hash === '' ? href : href.slice(0, -hash.length),
+      fragment === -1 ? href : href.slice(0, fragment),
       url,
     );
   }

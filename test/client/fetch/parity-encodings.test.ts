@@ -18,7 +18,7 @@ const encoders: Record<string, (data: Buffer) => Buffer> = {
   identity: (data) => data,
 };
 
-const answers: Record<string, { encoding: string; body: Buffer; pieces?: boolean }> = {};
+const answers: Record<string, { encoding: string | string[]; body: Buffer; pieces?: boolean }> = {};
 for (const [name, encode] of Object.entries(encoders)) {
   const body = encode(Buffer.from(text));
   answers[name] = { encoding: name, body };
@@ -61,6 +61,9 @@ Object.assign(answers, {
   'unknown-over-gzip': { encoding: 'gzip, compress', body: gzipSync(plain) },
   'gzip-over-unknown': { encoding: 'compress, gzip', body: gzipSync(plain) },
   'no-name': { encoding: '', body: plain },
+  'two-headers': { encoding: ['deflate', 'gzip'], body: gzipSync(deflateSync(plain)) },
+  'two-headers-six-layers': { encoding: ['gzip,gzip,gzip', 'gzip,gzip,gzip'], body: plain },
+  'two-headers-unknown': { encoding: ['compress', 'gzip'], body: gzipSync(plain) },
   commas: { encoding: ', gzip', body: gzipSync(plain) },
   'two-members': { encoding: 'gzip', body: Buffer.concat([gzipSync('one '), gzipSync('two')]) },
   'not-encoded': { encoding: 'gzip', body: plain },
@@ -86,7 +89,8 @@ const start = async () => {
     };
     routes[`/status-404/${name}`] = (_, response) => {
       response.sendDate = false;
-      response.writeHead(404, { 'content-encoding': encoding }).end(body);
+      response.setHeader('content-encoding', encoding);
+      response.writeHead(404).end(body);
     };
   }
   const { server, port } = await httpServer(notes, routes);

@@ -42,6 +42,11 @@ const start = async () => {
     '/encoded': redirect(302, () => '/end', { 'content-encoding': 'gzip' }),
     '/policy': redirect(302, () => '/end', { 'referrer-policy': 'no-referrer' }),
     '/cookie': redirect(302, () => '/end', { 'set-cookie': 'a=1' }),
+    '/twice': (_, response) => {
+      response.sendDate = false;
+      response.setHeader('location', ['/end?1', '/end?2']);
+      response.writeHead(302).end();
+    },
     '/to-nowhere': redirect(302, () => 'http://other-service:9/'),
   };
   for (const status of [300, 301, 302, 303, 304, 305, 306, 307, 308])
@@ -116,6 +121,7 @@ Object.assign(cases, {
   'to a URL in UTF-8': go('/unicode'),
   'to an absolute URL': go('/absolute'),
   'keeps the fragment to itself': go('/fragment#part'),
+  'to two places': go('/twice'),
   'around and around': go('/loop'),
   'twenty times': go('/hop/19'),
   'twenty-one times': go('/hop/20'),

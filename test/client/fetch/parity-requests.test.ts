@@ -58,6 +58,7 @@ const cases: Record<string, Case> = {
   'a URL object': async (fetch, base) => seen(await fetch(new URL('/a/b?x=1&y=ü#hash', base))),
   'a path that needs encoding': send(undefined, '/a b/ü?q=a b&r=%20'),
   'a URL with a fragment': send(undefined, '/a/b#part'),
+  'a URL with an empty fragment': send(undefined, '/a/b#'),
   'a URL with an empty query': send(undefined, '/a/b?'),
   'a URL with dots': send(undefined, '/x/../a/./b'),
   'something that turns into a URL': async (fetch, base) =>

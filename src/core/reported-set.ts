@@ -1,4 +1,4 @@
-import type { Endpoint } from '../core/endpoint.ts';
+import type { Endpoint } from './endpoint.ts';
 
 /** What is wrong with a reported set, or undefined: a user's resolver may report anything. */
 export function setProblem(endpoints: unknown): string | undefined {
