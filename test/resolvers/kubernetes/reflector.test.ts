@@ -303,6 +303,72 @@ describe('servers without streaming lists', () => {
   });
 });
 
+describe('a streaming list', () => {
+  test('is complete with its mark, whatever comes before', async () => {
+    await watching(() =>
+      stream([
+        { type: 'ADDED', object: sliceOf('orders', 's1', 3, ['10.0.0.1']) },
+        { type: 'ADDED', object: sliceOf('orders', 's2', 4, ['10.0.0.2']) },
+        { type: 'ADDED', object: { metadata: { resourceVersion: '4' } } },
+        bookmark(5),
+        { type: 'MODIFIED', object: sliceOf('orders', 's1', 6, ['10.0.0.3']) },
+        { type: 'DELETED', object: sliceOf('orders', 's2', 7, ['10.0.0.2']) },
+        bookmark(7, true),
+      ]),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    expect(sets()).toEqual([['10.0.0.3']]);
+    expect(heard.infos[0]?.resourceVersion).toBe('7');
+  });
+
+  test('that is cut before its mark is no set', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? stream([{ type: 'ADDED', object: sliceOf('orders', 's1', 3, ['10.0.0.1']) }], 'cut')
+        : streaming(5, ['10.0.0.2']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    await pass(100, 10);
+    await heard.until(() => heard.sets.length === 1);
+    expect(sets()).toEqual([['10.0.0.2']]);
+  });
+});
+
+describe('a caller’s hint', () => {
+  test('renews the watch, once in half a minute, so that what it kept back comes', async () => {
+    await watching(({ nth, query }) => {
+      if (nth === 1) return streaming(5, ['10.0.0.1'], [bookmark(6)]);
+      expect(query.get('resourceVersion')).toBe('6');
+      return stream(nth === 2 ? [] : [modified(7, ['10.0.0.2'])]);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    heard.watch.refresh();
+    await pass(14_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+    // The second request is that after 15 s of silence.
+    await pass(17_000, 1_000);
+    expect(api.times('endpointslices')).toBe(2);
+    heard.watch.refresh();
+    heard.watch.refresh();
+    await heard.until(() => heard.sets.length === 2);
+    heard.watch.refresh();
+    await turns();
+    expect(api.times('endpointslices')).toBe(3);
+    expect(sets()[1]).toEqual(['10.0.0.2']);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('is nothing to a watch that is not there', async () => {
+    await watching(() => reply(503, '', { 'Retry-After': '30' }));
+    await heard.until(() => heard.errors.length === 1);
+    await clock.advance(29_900);
+    heard.watch.refresh();
+    await turns();
+    expect(api.times('endpointslices')).toBe(1);
+  });
+});
+
 describe('a server that says nothing', () => {
   test('no answer to a watch is an error after 10 s', async () => {
     await watching(() => undefined);
@@ -310,6 +376,17 @@ describe('a server that says nothing', () => {
     expect(heard.errors).toEqual([]);
     await pass(200, 100);
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
+  });
+
+  test('no list within a minute is an error; the next try ends with the watch', async () => {
+    await watching(({ query }) => (query.has('sendInitialEvents') ? reply(422, status(422, '')) : undefined));
+    await turns();
+    await pass(59_000, 1_000);
+    expect(heard.errors).toEqual([]);
+    await pass(2_000);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    expect(heard.errors[0]?.message).toBe('no list from the API server within 60 s');
+    expect(api.times('endpointslices')).toBe(3);
   });
 
   test('an answer that a server holds back for 3 s, until it has caught up, is waited for', async () => {
@@ -459,6 +536,38 @@ describe('what a server may ask for', () => {
     expect(api.times('endpoints')).toBe(0);
   });
 
+  test('whoever comes later is told at once what is wrong, and asks nothing', async () => {
+    await watching(() => reply(403, status(403, 'endpointslices.discovery.k8s.io is forbidden')));
+    await heard.until(() => heard.errors.length === 1);
+    const late = new Listening(
+      kubernetes({ kubeconfig: api.kubeconfig, clock, random: seeded(1) }),
+      'http://orders:8080',
+    );
+    await late.until(() => late.errors.length === 1);
+    expect(late.codes).toEqual(['STEERSMAN_ERR_FORBIDDEN']);
+    expect(api.times('endpointslices')).toBe(1);
+    await late.watch.close();
+  });
+
+  test('403 for the older API names the rule for that', async () => {
+    await watching(() => reply(403, status(403, 'endpoints is forbidden')), { source: 'endpoints' });
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toContain('apiGroups [""], resources [endpoints], verbs [list, watch]');
+  });
+
+  test('a refusal may come in the stream as well', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [{ type: 'ERROR', object: status(403, 'not any more') }], 'end')
+        : undefined,
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_FORBIDDEN']);
+    expect(heard.errors[0]?.message).toContain('not any more');
+    await pass(29_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+  });
+
   test('credentials that have expired are told once, and the last set is kept until new ones are there', async () => {
     let valid = true;
     await watching(({ nth }) =>
@@ -495,6 +604,11 @@ describe('what a server may ask for', () => {
     expect(sets()[2]).toEqual(['10.0.0.3']);
     expect(heard.errors).toHaveLength(1);
   });
+});
+
+const modifiedAs = (fields: object): object => ({
+  type: 'MODIFIED',
+  object: { ...sliceOf('orders', 's1', 7, []), ...fields },
 });
 
 const page = '<html><body>Sign in</body></html>';
@@ -566,6 +680,17 @@ describe('what cannot be read', () => {
     ],
     ['an event cut off', stream(['{"type":"ADDED","obj'], 'end'), /ended inside an event/],
     ['a redirect', reply(302, '', { Location: 'http://127.0.0.1:1/' }), /answered 302/],
+    ['an error without a word', stream([{ type: 'ERROR', object: null }], 'end'), /no reason given \(500\)/],
+    [
+      'an object of another form',
+      stream([modifiedAs({ endpoints: [{ addresses: ['10.0.0.1'], hints: { forZones: [null] } }] })]),
+      /an object that is not of the form it should have/,
+    ],
+    [
+      'an error of 2 MB',
+      { ...reply(500, `cannot ${'x'.repeat(2 << 20)}`, { 'Content-Type': 'text/plain' }), after: 'keep' },
+      /answered 500: cannot x{193}$/,
+    ],
   ])('%s is told, and the last set kept', async (_what, answer, message) => {
     await watching(({ nth }) =>
       nth === 1
@@ -579,6 +704,47 @@ describe('what cannot be read', () => {
     expect(heard.sets).toHaveLength(1);
     await pass(200, 20);
     await heard.until(() => heard.sets.length === 2);
+  });
+
+  test.each<[string, Answer, RegExp]>([
+    ['not JSON', reply(200, '{"metadata":{"resourceVersion":"5"},"items":[{]}'), /a list that is not JSON/],
+    ['of another form', reply(200, { items: [null] }), /a list that is not of the form it should have/],
+  ])('a list that is %s is told, and asked for again', async (_what, answer, message) => {
+    await watching(({ query, nth }) => {
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      if (query.has('watch')) return stream([]);
+      return nth === 2 ? answer : listOf(5, [sliceOf('orders', 's1', 4, ['10.0.0.1'])]);
+    });
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(message);
+    await pass(100, 10);
+    await heard.until(() => heard.sets.length === 1);
+  });
+
+  test('endpoints without an address of their slice’s family, and whatever else is no endpoint, are passed over', async () => {
+    await watching(() =>
+      streaming(
+        5,
+        ['10.0.0.1'],
+        [
+          modifiedAs({
+            endpoints: [
+              null,
+              {},
+              { addresses: null },
+              { addresses: [] },
+              { addresses: ['fd00::1'] },
+              { addresses: ['pod.example'] },
+              { addresses: ['10.0.0.2', '10.0.0.3'] },
+            ],
+            ports: [null, { name: 'http', port: 8080 }],
+          }),
+        ],
+      ),
+    );
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.2');
+    expect(heard.last).toHaveLength(1);
+    expect(heard.errors).toEqual([]);
   });
 
   test('unknown events, fields, and objects that are no slices are passed over', async () => {
