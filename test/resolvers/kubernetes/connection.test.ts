@@ -164,6 +164,58 @@ describe('the connection', () => {
     expect(heard.errors).toEqual([]);
   });
 
+  test('that is told to go away, and whose watch ends before the next is answered, leaves it to that', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+          if (asked.length <= 1) answer(asking);
+        },
+      }),
+    );
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    const [session] = api.sessions;
+    session?.goaway(0);
+    while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    const [old, next] = asked;
+    const ended = once(old?.stream as ServerHttp2Stream, 'close');
+    old?.stream.end();
+    await ended;
+    next?.head().send({ ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' });
+    await heard.until(() => heard.sets.length === 2);
+    expect(asked).toHaveLength(2);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('to a server that shuts down, refuses newcomers and serves whom it has, is kept until another takes over', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          const watch = asking.url.pathname.endsWith('/endpointslices');
+          if (watch) asked.push(asking);
+          if (!watch || asked.length === 1) answer(asking);
+          else if (asked.length < 4) asking.stream.session?.destroy();
+        },
+      }),
+    );
+    const clock = new FakeClock();
+    const heard = listen(api.kubeconfig(), 'http://orders:8080', { clock });
+    await heard.until(() => heard.sets.length === 1);
+    api.sessions[0]?.goaway(0);
+    while (asked.length < 4) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await clock.advance(10);
+    }
+    asked[0]?.send({ ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' });
+    await heard.until(() => heard.sets.length === 2);
+    asked[3]?.head().send({ ...added('orders', 8, ['10.0.0.3']), type: 'MODIFIED' });
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.3');
+    expect(heard.errors).toEqual([]);
+  });
+
   test('that is lost, so that its streams just end, is told, and the set kept until the next list', async () => {
     let address = '10.0.0.1';
     const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking, [address]) }));
@@ -352,6 +404,22 @@ describe('TLS', () => {
     await heard.until(() => heard.errors.length === 1);
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
     expect(heard.errors[0]?.message).toMatch(message);
+    expect(asked).toEqual([]);
+  });
+
+  test('a server certificate for another name is not trusted', async () => {
+    const asked: Asking[] = [];
+    const api = later(await TlsApi.start({ onAsk: (asking) => void asked.push(asking) }));
+    const heard = listen(
+      api
+        .kubeconfig()
+        .replace(
+          'certificate-authority-data',
+          'tls-server-name: other.example\n    certificate-authority-data',
+        ),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(/its certificate is for another name/);
     expect(asked).toEqual([]);
   });
 
