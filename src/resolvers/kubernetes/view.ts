@@ -80,7 +80,7 @@ export class View {
     if (service === this.#service) return false;
     this.#service = service;
     this.#rule = portRule(this.#target, service);
-    if (service.kind === 'present') this.#merge.preferred = service.family;
+    if (service.kind === 'present') this.#merge.prefer(service.family);
     this.#local = service.kind === 'present' && service.local && this.#location.node !== undefined;
     return true;
   }

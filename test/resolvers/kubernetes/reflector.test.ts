@@ -417,6 +417,39 @@ describe('a server that says nothing', () => {
     expect(sets()[1]).toEqual(['10.0.0.2']);
   });
 
+  test.each([401, 403, 429, 500])(
+    'a silent watch whose successor is refused with %i may be dead: another is asked for, without a word',
+    async (code) => {
+      await watching(({ nth, query }) => {
+        if (nth === 1) return streaming(5, ['10.0.0.1'], [bookmark(6)]);
+        // A refusal with 401 is repeated once with fresh credentials.
+        if (nth === 2 || (code === 401 && nth === 3)) return reply(code, status(code, 'not now'));
+        expect(query.get('resourceVersion')).toBe('6');
+        return stream([modified(7, ['10.0.0.2'])]);
+      });
+      await heard.until(() => heard.sets.length === 1);
+      await pass(16_000, 500);
+      await pass(code === 403 ? 60_000 : 1_000, 500);
+      await heard.until(() => heard.sets.length === 2);
+      expect(sets()[1]).toEqual(['10.0.0.2']);
+      expect(heard.errors).toEqual([]);
+    },
+  );
+
+  test('a silent watch whose version is too old for a successor is followed by a list', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'])
+        : nth === 2
+          ? reply(410, status(410, 'Expired', 'Expired'))
+          : streaming(9, ['10.0.0.2']),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    await pass(16_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.errors).toEqual([]);
+  });
+
   test('an idle watch is renewed less and less often: at 15 s, then every 150 s at most', async () => {
     await watching(({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1'], [bookmark(6)]) : stream([])));
     await heard.until(() => heard.sets.length === 1);
@@ -631,6 +664,10 @@ describe.each<[string, (asked: Asked) => Answer | undefined]>([
       nth === 1 ? streaming(5, ['10.0.0.1'], [], 'end') : stream([modified(5 + nth, ['10.0.0.1'])], 'end'),
   ],
   ['an event and a reset, for ever', () => streaming(5, ['10.0.0.1'], [modified(6, ['10.0.0.2'])], 'reset')],
+  [
+    'a watch that says nothing, and successors that are refused',
+    ({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1']) : reply(500, status(500, 'no'))),
+  ],
   ['connections that are reset', () => ({ after: 'reset' as const })],
   ['text that is not JSON', () => stream(['{"type":"ADDED","object":{"meta\n'])],
   ['HTML', () => reply(200, page, { 'Content-Type': 'text/html' })],
