@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../../../src/core/clock.ts';
 import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
@@ -334,6 +335,38 @@ describe('a streaming list', () => {
     expect(sets()).toEqual([['10.0.0.2']]);
   });
 });
+
+test.each<[string, number, string]>([
+  ['of the answer', 11_000, 'HTTP/1.1'],
+  ['of the end of its list', 1_500, '{"type":"BOOKMARK"'],
+])(
+  'a stall of this process is not taken for the lack %s, which waits to be read',
+  async (_what, ms, from) => {
+    let now = 0;
+    const timers = new Map<() => void, number>();
+    const late: Clock = {
+      now: () => now,
+      schedule(delay, callback) {
+        const timer = (): void => callback();
+        timers.set(timer, now + delay);
+        return () => timers.delete(timer);
+      },
+    };
+    const rest = Promise.withResolvers<Buffer>();
+    const whole = streaming(5, ['10.0.0.1']).bytes as Buffer;
+    const cut = whole.indexOf(from);
+    await watching(() => ({ bytes: whole.subarray(0, cut), rest: rest.promise }), { clock: late });
+    await turns();
+    rest.resolve(whole.subarray(cut));
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    // It is in the kernel, and what is due runs before it is read.
+    now += ms;
+    for (const [timer, due] of [...timers]) if (due <= now && timers.delete(timer)) timer();
+    await heard.until(() => heard.sets.length === 1);
+    expect(api.times('endpointslices')).toBe(1);
+    expect(heard.errors).toEqual([]);
+  },
+);
 
 describe('a caller’s hint', () => {
   test('renews the watch, once in half a minute, so that what it kept back comes', async () => {
