@@ -167,6 +167,43 @@ describe('ports', () => {
     expect(heard.addresses).toEqual(['10.0.0.1:9090']);
   });
 
+  test('a Service that is told later than its slices is waited for, for a second from then on', async () => {
+    const [slices, told] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const api = await ScriptedApi.start(async ({ resource, query }) => {
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      if (query.has('watch')) return stream([]);
+      if (resource === 'services') {
+        await told.promise;
+        const ports = [{ name: 'http', port: 80, targetPort: 8081 }];
+        return listOf(5, [{ metadata: { name: 'orders', resourceVersion: '3' }, spec: { ports } }]);
+      }
+      await slices.promise;
+      return listOf(5, [{ ...sliceOf('orders', 's1', 4, ['10.0.0.1']), ...twoPorts }]);
+    });
+    open.push(api);
+    const clock = new FakeClock();
+    const { kubeconfig } = api;
+    const heard = listen('http://orders:80', { kubeconfig, clock });
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 40; i++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await turns();
+    await clock.advance(5_000);
+    slices.resolve();
+    await turns();
+    await clock.advance(900);
+    await turns();
+    expect([heard.errors, heard.sets]).toEqual([[], []]);
+    const impatient = listen('http://orders:9090', { kubeconfig, clock });
+    await turns();
+    await clock.advance(200);
+    await impatient.until(() => impatient.last !== undefined);
+    expect(impatient.addresses).toEqual(['10.0.0.1:9090']);
+    told.resolve();
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8081']);
+  });
+
   describe('where the Service may not be read', () => {
     beforeEach(() => {
       cluster.api.rules = slicesOnly;
