@@ -353,6 +353,35 @@ describe('names that have no endpoints', () => {
   });
 });
 
+test('a Service that goes before its slices leaves them as they are until they go too', async () => {
+  service('orders', {
+    ports: [
+      { name: 'http', port: 80 },
+      { name: 'grpc', port: 90 },
+    ],
+  });
+  slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+  const heard = listen('http://orders');
+  await heard.until(() => heard.last?.length === 1);
+  cluster.delete({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'orders', namespace: 'shop' } });
+  // A watch of its own, by its own clock: once it knows of no Service, the other one has been told.
+  const late = listen('http://orders:9090', { clock: new FakeClock() });
+  await late.until(() => late.last?.length === 1);
+  slice('orders-1', { ...pods('10.0.0.1', '10.0.0.2'), ...twoPorts });
+  await heard.until(() => heard.last?.length === 2);
+  expect(heard.addresses).toEqual(['10.0.0.1:8081', '10.0.0.2:8081']);
+  expect(heard.errors).toEqual([]);
+  cluster.delete({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'orders-1', namespace: 'shop' },
+  });
+  await heard.until(() => heard.last?.length === 0);
+  expect(heard.errors.map(({ message }) => message)).toEqual([
+    expect.stringContaining('there is no Service orders in the namespace shop'),
+  ]);
+});
+
 describe('what a Service says of its traffic', () => {
   test('internalTrafficPolicy Local keeps to the own node', async () => {
     service('orders', { internalTrafficPolicy: 'Local', ports: [{ name: 'http', port: 80 }] });
