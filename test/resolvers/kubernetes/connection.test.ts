@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
-import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { type KubernetesOptions, kubernetes, WatchError } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
@@ -55,7 +55,8 @@ describe('the connection', () => {
   test('is one for all watches of a cluster, and gone with the last', async () => {
     const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
     const kubeconfig = api.kubeconfig();
-    const all = Array.from({ length: 20 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
+    // Each is asked for its slices and for the Service.
+    const all = Array.from({ length: 120 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
     await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
     expect(api.sessions).toHaveLength(1);
     expect(api.sockets.size).toBe(1);
@@ -67,6 +68,20 @@ describe('the connection', () => {
     await last?.watch.close();
     await gone;
     expect(api.sockets.size).toBe(0);
+  });
+
+  test('has another beside it where the server lets one carry no more', async () => {
+    const api = later(
+      await TlsApi.start({
+        streams: 10,
+        onAsk: (asking) => void asking.head().send(bookmark(5, true)),
+      }),
+    );
+    const kubeconfig = api.kubeconfig();
+    const all = Array.from({ length: 12 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
+    await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
+    expect(api.sockets.size).toBe(3);
+    expect(all.flatMap(({ errors }) => errors).filter((error) => error instanceof WatchError)).toEqual([]);
   });
 
   test('carries one watch per Service, however many use it, until the last has closed', async () => {
