@@ -21,6 +21,9 @@ const keepAliveDelay = 10_000;
 /** ms an idle connection is kept; API servers close theirs after 90 s. */
 const idleTimeout = 60_000;
 
+/** Streams of one connection; undici would stop at 100, that is 50 Services. API servers lower it to the 250 they take. */
+const maxConcurrentStreams = 1_000;
+
 /** What a connection tells about itself. */
 export interface ConnectionListener {
   /** The server asks to go elsewhere: running streams may end soon, new ones get a new connection. */
@@ -51,7 +54,7 @@ export class Connection {
       this.dispatcher = new Pool(new URL(server).origin, {
         connect: this.#connector(tls),
         allowH2: true,
-        h2Options: { pingInterval: times.interval },
+        h2Options: { pingInterval: times.interval, maxConcurrentStreams },
         headersTimeout: 0,
         bodyTimeout: 0,
         keepAliveTimeout: idleTimeout,

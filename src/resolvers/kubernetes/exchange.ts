@@ -109,8 +109,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#reply.onData(chunk);
       return;
     }
+    this.#errorBody.push(chunk.subarray(0, Math.max(0, errorBodyLimit - this.#errorBytes)));
     this.#errorBytes += chunk.length;
-    if (this.#errorBytes <= errorBodyLimit) this.#errorBody.push(chunk);
     if (this.#errorBytes > patienceLimit) this.#controller?.abort(new Error('too long an error'));
   }
 

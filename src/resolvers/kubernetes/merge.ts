@@ -48,12 +48,8 @@ export class Merge {
     return this.#parts.values();
   }
 
-  /** The family whose address stands for a pod that has both. */
-  get preferred(): 4 | 6 {
-    return this.#preferred;
-  }
-
-  set preferred(family: 4 | 6) {
+  /** Makes the addresses of this family stand for pods that have both. */
+  prefer(family: 4 | 6): void {
     if (family === this.#preferred) return;
     this.#preferred = family;
     for (const { entries } of this.#parts.values()) for (const entry of entries) this.#judge(entry);

@@ -23,6 +23,9 @@ const silence = [15_000, 150_000] as const;
 /** ms within which those who wait for a server ask again once it has answered another, to spread them. */
 const togetherWithin = 1_000;
 
+/** Why a watch is asked for: there is none, or it is about to end, or may be dead without our knowing. */
+type Reason = 'start' | 'goaway' | 'doubt';
+
 /** What is watched: one collection, narrowed by a selector. */
 export interface Collection {
   /** `/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices` */
@@ -109,7 +112,7 @@ export class Reflector<T> {
 
   /** Renews the watch, so that what it may have missed comes now. */
   refresh(): void {
-    this.#renew('hint');
+    this.#renew('doubt');
   }
 
   close(): void {
@@ -132,8 +135,8 @@ export class Reflector<T> {
   #start(delay: number): void {
     this.#after(delay, () => {
       this.#waiting = false;
-      if (this.#resumable) this.#session = this.#watch(false, 'first');
-      else if (this.#options.api.streamsLists) this.#session = this.#watch(true, 'first');
+      if (this.#resumable) this.#session = this.#watch(false, 'start');
+      else if (this.#options.api.streamsLists) this.#session = this.#watch(true, 'start');
       else this.#plainList();
     });
   }
@@ -197,7 +200,7 @@ export class Reflector<T> {
   }
 
   /** A watch from the known version, or one that tells the state first: a streaming list. */
-  #watch(initial: boolean, why: 'first' | 'goaway' | 'silence' | 'hint'): Session<T> {
+  #watch(initial: boolean, why: Reason): Session<T> {
     const { api, clock, random } = this.#options;
     const seconds = Math.round(lasting[0] + random() * (lasting[1] - lasting[0]));
     const path = this.#path({
@@ -234,7 +237,7 @@ export class Reflector<T> {
         onSilence: () => {
           if (session !== this.#session) return;
           this.#silence = Math.min(silence[1], this.#silence * 2);
-          this.#renew('silence');
+          this.#renew('doubt');
         },
         onEnd: (end) => {
           if (session === this.#heir) this.#heirEnded(why, end);
@@ -246,7 +249,7 @@ export class Reflector<T> {
   }
 
   /** Asks for the watch that is to follow; the running one goes on until it is answered. */
-  #renew(why: 'goaway' | 'silence' | 'hint'): void {
+  #renew(why: Reason): void {
     if (this.#closed || this.#session?.live !== true || this.#heir !== undefined) return;
     this.#retold.clear();
     this.#heir = this.#watch(false, why);
@@ -294,15 +297,13 @@ export class Reflector<T> {
     }
   }
 
-  #heirEnded(why: 'first' | 'goaway' | 'silence' | 'hint', { error }: SessionEnd): void {
+  #heirEnded(why: Reason, { error }: SessionEnd): void {
     this.#heir = undefined;
-    if (error?.code !== 'STEERSMAN_ERR_UNREACHABLE') return;
-    if (why !== 'goaway') {
-      this.#failed(error);
-      return;
-    }
-    // A server that shuts down refuses newcomers but serves whom it has.
-    this.#after(this.#backoff.next(error), () => this.#renew('goaway'));
+    if (error === undefined) return;
+    const lost = error.code === 'STEERSMAN_ERR_UNREACHABLE' || error.status === 410;
+    if (lost && why === 'doubt') this.#failed(error);
+    // A server that shuts down, or refuses newcomers, may still serve whom it has; or it may not.
+    else this.#after(this.#backoff.next(error), () => this.#renew(why));
   }
 
   /** Tells what went wrong; tries again, later and later. */

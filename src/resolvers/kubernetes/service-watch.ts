@@ -1,4 +1,4 @@
-import type { Cancel, Clock, Random } from '../../core/clock.ts';
+import { afterTwoTurns, type Cancel, type Clock, type Random } from '../../core/clock.ts';
 import { DiscoveryWarning } from '../../core/errors.ts';
 import type { ApiServer } from './api-server.ts';
 import { WatchError } from './errors.ts';
@@ -53,7 +53,7 @@ export class ServiceWatch {
   readonly #serviceReflector: Reflector<Named>;
   readonly #changed = new Set<string>();
   readonly #warned = new Set<string>();
-  readonly #cancelPatience: Cancel;
+  #cancelPatience: Cancel | undefined;
   #service: ServiceState = { kind: 'unknown' };
   #error: Error | undefined;
   #refreshed: number;
@@ -114,9 +114,6 @@ export class ServiceWatch {
       },
       { api, clock, random, pace, forbiddenDelay: serviceForbiddenDelay },
     );
-    this.#cancelPatience = clock.schedule(servicePatience, () => {
-      if (this.#service.kind === 'unknown') this.#learn({ kind: 'unreadable' });
-    });
   }
 
   static of(options: ServiceWatchOptions): ServiceWatch {
@@ -158,7 +155,7 @@ export class ServiceWatch {
   unsubscribe(subscriber: Subscriber): void {
     if (!this.#subscribers.delete(subscriber) || this.#subscribers.size > 0) return;
     running.get(this.#options.api)?.delete(ServiceWatch.#nameOf(this.#options));
-    this.#cancelPatience();
+    this.#cancelPatience?.();
     this.#slicesReflector.close();
     this.#serviceReflector.close();
   }
@@ -210,11 +207,17 @@ export class ServiceWatch {
   #learn(service: ServiceState): void {
     if (JSON.stringify(service) === JSON.stringify(this.#service)) return;
     this.#service = service;
-    this.#cancelPatience();
+    this.#cancelPatience?.();
     this.#settle();
   }
 
   #settle(): void {
+    if (this.#slicesReflector.synchronised && this.#service.kind === 'unknown')
+      this.#cancelPatience ??= this.#options.clock.schedule(servicePatience, () =>
+        afterTwoTurns(() => {
+          if (this.#service.kind === 'unknown') this.#learn({ kind: 'unreadable' });
+        }),
+      );
     if (!this.known) return;
     const changed = [...this.#changed];
     this.#changed.clear();

@@ -1,4 +1,4 @@
-import type { Cancel, Clock } from '../../core/clock.ts';
+import { afterTwoTurns, type Cancel, type Clock } from '../../core/clock.ts';
 import type { ApiServer } from './api-server.ts';
 import { WatchError } from './errors.ts';
 import { nameOf, versionOf } from './object.ts';
@@ -57,7 +57,7 @@ export class Session<T> {
   #head: number | undefined;
   #told = false;
   #ended = false;
-  #cancels: Cancel[] = [];
+  readonly #cancels = new Set<Cancel>();
   #live = false;
 
   constructor(api: ApiServer, clock: Clock, options: SessionOptions, listener: SessionListener<T>) {
@@ -65,16 +65,14 @@ export class Session<T> {
     this.#listener = listener;
     this.#clock = clock;
     if (options.initial) this.#initial = new Map();
-    this.#cancels = [
-      clock.schedule(headPatience, () =>
-        this.#end({
-          error: new WatchError(
-            `no answer from the API server to a watch within ${headPatience / 1000} s`,
-            'STEERSMAN_ERR_UNREACHABLE',
-          ),
-        }),
-      ),
-    ];
+    this.#after(headPatience, () => {
+      if (this.#head !== undefined) return;
+      const error = new WatchError(
+        `no answer from the API server to a watch within ${headPatience / 1000} s`,
+        'STEERSMAN_ERR_UNREACHABLE',
+      );
+      this.#end({ error });
+    });
     this.#stream = new WatchStream(api, clock, options.path, {
       onHead: () => this.#onHead(),
       onEvent: (event) => this.#onEvent(event),
@@ -98,14 +96,30 @@ export class Session<T> {
 
   close(): void {
     this.#ended = true;
-    for (const cancel of this.#cancels.splice(0)) cancel();
+    this.#cancelAll();
     this.#stream.close();
   }
 
+  #cancelAll(): void {
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels.clear();
+  }
+
+  /** Calls back once what the kernel had ready by then has been heard: it may be us who are late. */
+  #after(delay: number, callback: () => void): void {
+    const cancel = this.#clock.schedule(delay, () => {
+      this.#cancels.delete(cancel);
+      afterTwoTurns(() => {
+        if (!this.#ended) callback();
+      });
+    });
+    this.#cancels.add(cancel);
+  }
+
   #onHead(): void {
-    for (const cancel of this.#cancels.splice(0)) cancel();
+    this.#cancelAll();
     this.#head = this.#clock.now();
-    this.#cancels.push(this.#clock.schedule(this.#options.lasting + overtime, () => this.#end({})));
+    this.#after(this.#options.lasting + overtime, () => this.#end({}));
     this.#whenSilent(this.#options.silence, () => this.#listener.onSilence());
     if (this.#initial === undefined) this.#becomeLive();
     else {
@@ -126,13 +140,11 @@ export class Session<T> {
   /** Calls back once nothing has been heard for that many ms. */
   #whenSilent(patience: () => number, callback: () => void): void {
     const look = (delay: number): void => {
-      const cancel = this.#clock.schedule(delay, () => {
-        this.#cancels.splice(this.#cancels.indexOf(cancel), 1);
+      this.#after(delay, () => {
         const left = this.#stream.heard + patience() - this.#clock.now();
         if (left > 0) look(left);
         else callback();
       });
-      this.#cancels.push(cancel);
     };
     look(patience());
   }

@@ -75,7 +75,8 @@ export interface PortObject {
 export function readSlice(object: SliceObject, name: string, before: Slice | undefined): Slice {
   const family = object.addressType === 'FQDN' ? 'fqdn' : object.addressType === 'IPv6' ? 6 : 4;
   const ports = samePorts(readPorts(object.ports), before?.ports);
-  const endpoints = readEndpoints(object.endpoints ?? [], family, before?.endpoints ?? []);
+  const known = before?.family === family ? before.endpoints : [];
+  const endpoints = readEndpoints(object.endpoints ?? [], family, known);
   if (
     before !== undefined &&
     before.family === family &&
@@ -128,11 +129,12 @@ function readEndpoints(
   for (let i = 0; i < objects.length; i++) {
     const object = objects[i];
     const address = object?.addresses?.[0];
-    if (object === null || object === undefined || !isUsable(address, family)) continue;
-    let place = before[i]?.address === address ? i : undefined;
-    if (place === undefined && before.length > 0) {
-      places ??= new Map(before.map((endpoint, index) => [endpoint.address, index]));
-      place = places.get(address);
+    if (object === null || object === undefined || address === undefined) continue;
+    let place: number | undefined = i;
+    if (before[i]?.address !== address) {
+      if (!isUsable(address, family)) continue;
+      if (before.length > 0) places ??= new Map(before.map((endpoint, index) => [endpoint.address, index]));
+      place = places?.get(address);
     }
     if (place === undefined || slots[place] !== undefined) {
       added.push(readEndpoint(object, address));
@@ -148,7 +150,7 @@ function readEndpoints(
   return slots.filter((slot) => slot !== undefined).concat(added);
 }
 
-function isUsable(address: string | undefined, family: Slice['family']): address is string {
+function isUsable(address: string, family: Slice['family']): boolean {
   return typeof address === 'string' && (family === 'fqdn' || isIP(address) === family);
 }
 

@@ -77,10 +77,12 @@ export class View {
 
   /** Takes over what is known of the Service: whether the slices have to be taken over anew. */
   learn(service: ServiceState): boolean {
-    if (service === this.#service) return false;
+    const before = this.#service;
+    // One that is deleted may be gone before its slices, which keep the ports they had until they go as well.
+    if (service === before || (service.kind === 'absent' && before?.kind === 'present')) return false;
     this.#service = service;
     this.#rule = portRule(this.#target, service);
-    if (service.kind === 'present') this.#merge.preferred = service.family;
+    if (service.kind === 'present') this.#merge.prefer(service.family);
     this.#local = service.kind === 'present' && service.local && this.#location.node !== undefined;
     return true;
   }

@@ -85,14 +85,16 @@ export class WatchStream {
     this.#working = true;
     try {
       while (!this.#closed) {
-        const line = this.#lines.next();
-        if (line !== undefined) {
-          this.#tell(line);
-          if (!turnSpent()) continue;
+        if (turnSpent()) {
           // The rest gets its turn; meanwhile the peer is told to wait.
           if (!this.#exchange.paused) this.#exchange.pause();
           setImmediate(() => this.#work());
           return;
+        }
+        const line = this.#lines.next();
+        if (line !== undefined) {
+          this.#tell(line);
+          continue;
         }
         const chunk = this.#queue.shift();
         if (chunk === undefined) break;

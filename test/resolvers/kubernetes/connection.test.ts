@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
-import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
+import { type KubernetesOptions, kubernetes, WatchError } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
@@ -55,7 +55,8 @@ describe('the connection', () => {
   test('is one for all watches of a cluster, and gone with the last', async () => {
     const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
     const kubeconfig = api.kubeconfig();
-    const all = Array.from({ length: 20 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
+    // Each is asked for its slices and for the Service.
+    const all = Array.from({ length: 120 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
     await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
     expect(api.sessions).toHaveLength(1);
     expect(api.sockets.size).toBe(1);
@@ -67,6 +68,20 @@ describe('the connection', () => {
     await last?.watch.close();
     await gone;
     expect(api.sockets.size).toBe(0);
+  });
+
+  test('has another beside it where the server lets one carry no more', async () => {
+    const api = later(
+      await TlsApi.start({
+        streams: 10,
+        onAsk: (asking) => void asking.head().send(bookmark(5, true)),
+      }),
+    );
+    const kubeconfig = api.kubeconfig();
+    const all = Array.from({ length: 12 }, (_, i) => listen(kubeconfig, `http://service-${i}:8080`));
+    await Promise.all(all.map((heard) => heard.until(() => heard.sets.length === 1)));
+    expect(api.sockets.size).toBe(3);
+    expect(all.flatMap(({ errors }) => errors).filter((error) => error instanceof WatchError)).toEqual([]);
   });
 
   test('carries one watch per Service, however many use it, until the last has closed', async () => {
@@ -161,6 +176,58 @@ describe('the connection', () => {
     await heard.until(() => heard.sets.length === 3);
     expect(heard.sets.map((set) => set[0]?.address)).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
     expect(next?.url.searchParams.get('resourceVersion')).toBe('5');
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('that is told to go away, and whose watch ends before the next is answered, leaves it to that', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+          if (asked.length <= 1) answer(asking);
+        },
+      }),
+    );
+    const heard = listen(api.kubeconfig());
+    await heard.until(() => heard.sets.length === 1);
+    const [session] = api.sessions;
+    session?.goaway(0);
+    while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    const [old, next] = asked;
+    const ended = once(old?.stream as ServerHttp2Stream, 'close');
+    old?.stream.end();
+    await ended;
+    next?.head().send({ ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' });
+    await heard.until(() => heard.sets.length === 2);
+    expect(asked).toHaveLength(2);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('to a server that shuts down, refuses newcomers and serves whom it has, is kept until another takes over', async () => {
+    const asked: Asking[] = [];
+    const api = later(
+      await TlsApi.start({
+        onAsk: (asking) => {
+          const watch = asking.url.pathname.endsWith('/endpointslices');
+          if (watch) asked.push(asking);
+          if (!watch || asked.length === 1) answer(asking);
+          else if (asked.length < 4) asking.stream.session?.destroy();
+        },
+      }),
+    );
+    const clock = new FakeClock();
+    const heard = listen(api.kubeconfig(), 'http://orders:8080', { clock });
+    await heard.until(() => heard.sets.length === 1);
+    api.sessions[0]?.goaway(0);
+    while (asked.length < 4) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await clock.advance(10);
+    }
+    asked[0]?.send({ ...added('orders', 7, ['10.0.0.2']), type: 'MODIFIED' });
+    await heard.until(() => heard.sets.length === 2);
+    asked[3]?.head().send({ ...added('orders', 8, ['10.0.0.3']), type: 'MODIFIED' });
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.3');
     expect(heard.errors).toEqual([]);
   });
 
@@ -352,6 +419,22 @@ describe('TLS', () => {
     await heard.until(() => heard.errors.length === 1);
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
     expect(heard.errors[0]?.message).toMatch(message);
+    expect(asked).toEqual([]);
+  });
+
+  test('a server certificate for another name is not trusted', async () => {
+    const asked: Asking[] = [];
+    const api = later(await TlsApi.start({ onAsk: (asking) => void asked.push(asking) }));
+    const heard = listen(
+      api
+        .kubeconfig()
+        .replace(
+          'certificate-authority-data',
+          'tls-server-name: other.example\n    certificate-authority-data',
+        ),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(/its certificate is for another name/);
     expect(asked).toEqual([]);
   });
 

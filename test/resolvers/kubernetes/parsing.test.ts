@@ -41,6 +41,10 @@ describe('lines', () => {
     expect(lines.next()).toBeUndefined();
     lines.push(Buffer.alloc(60, 'x'));
     expect(() => lines.next()).toThrow('a line of more than 100 bytes');
+    const whole = new Lines(100);
+    whole.push(Buffer.from(`${'x'.repeat(100)}\n${'x'.repeat(101)}\n`));
+    expect(whole.next()).toHaveLength(100);
+    expect(() => whole.next()).toThrow('a line of more than 100 bytes');
   });
 });
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import type { Clock } from '../../../src/core/clock.ts';
 import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, seeded } from '../../../src/testing/index.ts';
 import { Listening } from './listening.ts';
@@ -303,6 +304,104 @@ describe('servers without streaming lists', () => {
   });
 });
 
+describe('a streaming list', () => {
+  test('is complete with its mark, whatever comes before', async () => {
+    await watching(() =>
+      stream([
+        { type: 'ADDED', object: sliceOf('orders', 's1', 3, ['10.0.0.1']) },
+        { type: 'ADDED', object: sliceOf('orders', 's2', 4, ['10.0.0.2']) },
+        { type: 'ADDED', object: { metadata: { resourceVersion: '4' } } },
+        bookmark(5),
+        { type: 'MODIFIED', object: sliceOf('orders', 's1', 6, ['10.0.0.3']) },
+        { type: 'DELETED', object: sliceOf('orders', 's2', 7, ['10.0.0.2']) },
+        bookmark(7, true),
+      ]),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    expect(sets()).toEqual([['10.0.0.3']]);
+    expect(heard.infos[0]?.resourceVersion).toBe('7');
+  });
+
+  test('that is cut before its mark is no set', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? stream([{ type: 'ADDED', object: sliceOf('orders', 's1', 3, ['10.0.0.1']) }], 'cut')
+        : streaming(5, ['10.0.0.2']),
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    await pass(100, 10);
+    await heard.until(() => heard.sets.length === 1);
+    expect(sets()).toEqual([['10.0.0.2']]);
+  });
+});
+
+test.each<[string, number, string]>([
+  ['of the answer', 11_000, 'HTTP/1.1'],
+  ['of the end of its list', 1_500, '{"type":"BOOKMARK"'],
+])(
+  'a stall of this process is not taken for the lack %s, which waits to be read',
+  async (_what, ms, from) => {
+    let now = 0;
+    const timers = new Map<() => void, number>();
+    const late: Clock = {
+      now: () => now,
+      schedule(delay, callback) {
+        const timer = (): void => callback();
+        timers.set(timer, now + delay);
+        return () => timers.delete(timer);
+      },
+    };
+    const rest = Promise.withResolvers<Buffer>();
+    const whole = streaming(5, ['10.0.0.1']).bytes as Buffer;
+    const cut = whole.indexOf(from);
+    await watching(() => ({ bytes: whole.subarray(0, cut), rest: rest.promise }), { clock: late });
+    await turns();
+    rest.resolve(whole.subarray(cut));
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    // It is in the kernel, and what is due runs before it is read.
+    now += ms;
+    for (const [timer, due] of [...timers]) if (due <= now && timers.delete(timer)) timer();
+    await heard.until(() => heard.sets.length === 1);
+    expect(api.times('endpointslices')).toBe(1);
+    expect(heard.errors).toEqual([]);
+  },
+);
+
+describe('a caller’s hint', () => {
+  test('renews the watch, once in half a minute, so that what it kept back comes', async () => {
+    await watching(({ nth, query }) => {
+      if (nth === 1) return streaming(5, ['10.0.0.1'], [bookmark(6)]);
+      expect(query.get('resourceVersion')).toBe('6');
+      return stream(nth === 2 ? [] : [modified(7, ['10.0.0.2'])]);
+    });
+    await heard.until(() => heard.sets.length === 1);
+    heard.watch.refresh();
+    await pass(14_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+    // The second request is that after 15 s of silence.
+    await pass(17_000, 1_000);
+    expect(api.times('endpointslices')).toBe(2);
+    heard.watch.refresh();
+    heard.watch.refresh();
+    await heard.until(() => heard.sets.length === 2);
+    heard.watch.refresh();
+    await turns();
+    expect(api.times('endpointslices')).toBe(3);
+    expect(sets()[1]).toEqual(['10.0.0.2']);
+    expect(heard.errors).toEqual([]);
+  });
+
+  test('is nothing to a watch that is not there', async () => {
+    await watching(() => reply(503, '', { 'Retry-After': '30' }));
+    await heard.until(() => heard.errors.length === 1);
+    await clock.advance(29_900);
+    heard.watch.refresh();
+    await turns();
+    expect(api.times('endpointslices')).toBe(1);
+  });
+});
+
 describe('a server that says nothing', () => {
   test('no answer to a watch is an error after 10 s', async () => {
     await watching(() => undefined);
@@ -310,6 +409,17 @@ describe('a server that says nothing', () => {
     expect(heard.errors).toEqual([]);
     await pass(200, 100);
     expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
+  });
+
+  test('no list within a minute is an error; the next try ends with the watch', async () => {
+    await watching(({ query }) => (query.has('sendInitialEvents') ? reply(422, status(422, '')) : undefined));
+    await turns();
+    await pass(59_000, 1_000);
+    expect(heard.errors).toEqual([]);
+    await pass(2_000);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_UNREACHABLE']);
+    expect(heard.errors[0]?.message).toBe('no list from the API server within 60 s');
+    expect(api.times('endpointslices')).toBe(3);
   });
 
   test('an answer that a server holds back for 3 s, until it has caught up, is waited for', async () => {
@@ -338,6 +448,39 @@ describe('a server that says nothing', () => {
     await heard.until(() => heard.sets.length === 2);
     expect(heard.errors).toEqual([]);
     expect(sets()[1]).toEqual(['10.0.0.2']);
+  });
+
+  test.each([401, 403, 429, 500])(
+    'a silent watch whose successor is refused with %i may be dead: another is asked for, without a word',
+    async (code) => {
+      await watching(({ nth, query }) => {
+        if (nth === 1) return streaming(5, ['10.0.0.1'], [bookmark(6)]);
+        // A refusal with 401 is repeated once with fresh credentials.
+        if (nth === 2 || (code === 401 && nth === 3)) return reply(code, status(code, 'not now'));
+        expect(query.get('resourceVersion')).toBe('6');
+        return stream([modified(7, ['10.0.0.2'])]);
+      });
+      await heard.until(() => heard.sets.length === 1);
+      await pass(16_000, 500);
+      await pass(code === 403 ? 60_000 : 1_000, 500);
+      await heard.until(() => heard.sets.length === 2);
+      expect(sets()[1]).toEqual(['10.0.0.2']);
+      expect(heard.errors).toEqual([]);
+    },
+  );
+
+  test('a silent watch whose version is too old for a successor is followed by a list', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'])
+        : nth === 2
+          ? reply(410, status(410, 'Expired', 'Expired'))
+          : streaming(9, ['10.0.0.2']),
+    );
+    await heard.until(() => heard.sets.length === 1);
+    await pass(16_000, 500);
+    await heard.until(() => heard.sets.length === 2);
+    expect(heard.errors).toEqual([]);
   });
 
   test('an idle watch is renewed less and less often: at 15 s, then every 150 s at most', async () => {
@@ -459,6 +602,38 @@ describe('what a server may ask for', () => {
     expect(api.times('endpoints')).toBe(0);
   });
 
+  test('whoever comes later is told at once what is wrong, and asks nothing', async () => {
+    await watching(() => reply(403, status(403, 'endpointslices.discovery.k8s.io is forbidden')));
+    await heard.until(() => heard.errors.length === 1);
+    const late = new Listening(
+      kubernetes({ kubeconfig: api.kubeconfig, clock, random: seeded(1) }),
+      'http://orders:8080',
+    );
+    await late.until(() => late.errors.length === 1);
+    expect(late.codes).toEqual(['STEERSMAN_ERR_FORBIDDEN']);
+    expect(api.times('endpointslices')).toBe(1);
+    await late.watch.close();
+  });
+
+  test('403 for the older API names the rule for that', async () => {
+    await watching(() => reply(403, status(403, 'endpoints is forbidden')), { source: 'endpoints' });
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toContain('apiGroups [""], resources [endpoints], verbs [list, watch]');
+  });
+
+  test('a refusal may come in the stream as well', async () => {
+    await watching(({ nth }) =>
+      nth === 1
+        ? streaming(5, ['10.0.0.1'], [{ type: 'ERROR', object: status(403, 'not any more') }], 'end')
+        : undefined,
+    );
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes).toEqual(['STEERSMAN_ERR_FORBIDDEN']);
+    expect(heard.errors[0]?.message).toContain('not any more');
+    await pass(29_000, 1_000);
+    expect(api.times('endpointslices')).toBe(1);
+  });
+
   test('credentials that have expired are told once, and the last set is kept until new ones are there', async () => {
     let valid = true;
     await watching(({ nth }) =>
@@ -497,6 +672,11 @@ describe('what a server may ask for', () => {
   });
 });
 
+const modifiedAs = (fields: object): object => ({
+  type: 'MODIFIED',
+  object: { ...sliceOf('orders', 's1', 7, []), ...fields },
+});
+
 const page = '<html><body>Sign in</body></html>';
 
 describe.each<[string, (asked: Asked) => Answer | undefined]>([
@@ -517,6 +697,10 @@ describe.each<[string, (asked: Asked) => Answer | undefined]>([
       nth === 1 ? streaming(5, ['10.0.0.1'], [], 'end') : stream([modified(5 + nth, ['10.0.0.1'])], 'end'),
   ],
   ['an event and a reset, for ever', () => streaming(5, ['10.0.0.1'], [modified(6, ['10.0.0.2'])], 'reset')],
+  [
+    'a watch that says nothing, and successors that are refused',
+    ({ nth }) => (nth === 1 ? streaming(5, ['10.0.0.1']) : reply(500, status(500, 'no'))),
+  ],
   ['connections that are reset', () => ({ after: 'reset' as const })],
   ['text that is not JSON', () => stream(['{"type":"ADDED","object":{"meta\n'])],
   ['HTML', () => reply(200, page, { 'Content-Type': 'text/html' })],
@@ -566,6 +750,17 @@ describe('what cannot be read', () => {
     ],
     ['an event cut off', stream(['{"type":"ADDED","obj'], 'end'), /ended inside an event/],
     ['a redirect', reply(302, '', { Location: 'http://127.0.0.1:1/' }), /answered 302/],
+    ['an error without a word', stream([{ type: 'ERROR', object: null }], 'end'), /no reason given \(500\)/],
+    [
+      'an object of another form',
+      stream([modifiedAs({ endpoints: [{ addresses: ['10.0.0.1'], hints: { forZones: [null] } }] })]),
+      /an object that is not of the form it should have/,
+    ],
+    [
+      'an error of 2 MB',
+      { ...reply(500, `cannot ${'x'.repeat(2 << 20)}`, { 'Content-Type': 'text/plain' }), after: 'keep' },
+      /answered 500: cannot x{193}$/,
+    ],
   ])('%s is told, and the last set kept', async (_what, answer, message) => {
     await watching(({ nth }) =>
       nth === 1
@@ -579,6 +774,47 @@ describe('what cannot be read', () => {
     expect(heard.sets).toHaveLength(1);
     await pass(200, 20);
     await heard.until(() => heard.sets.length === 2);
+  });
+
+  test.each<[string, Answer, RegExp]>([
+    ['not JSON', reply(200, '{"metadata":{"resourceVersion":"5"},"items":[{]}'), /a list that is not JSON/],
+    ['of another form', reply(200, { items: [null] }), /a list that is not of the form it should have/],
+  ])('a list that is %s is told, and asked for again', async (_what, answer, message) => {
+    await watching(({ query, nth }) => {
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      if (query.has('watch')) return stream([]);
+      return nth === 2 ? answer : listOf(5, [sliceOf('orders', 's1', 4, ['10.0.0.1'])]);
+    });
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.errors[0]?.message).toMatch(message);
+    await pass(100, 10);
+    await heard.until(() => heard.sets.length === 1);
+  });
+
+  test('endpoints without an address of their slice’s family, and whatever else is no endpoint, are passed over', async () => {
+    await watching(() =>
+      streaming(
+        5,
+        ['10.0.0.1'],
+        [
+          modifiedAs({
+            endpoints: [
+              null,
+              {},
+              { addresses: null },
+              { addresses: [] },
+              { addresses: ['fd00::1'] },
+              { addresses: ['pod.example'] },
+              { addresses: ['10.0.0.2', '10.0.0.3'] },
+            ],
+            ports: [null, { name: 'http', port: 8080 }],
+          }),
+        ],
+      ),
+    );
+    await heard.until(() => heard.last?.[0]?.address === '10.0.0.2');
+    expect(heard.last).toHaveLength(1);
+    expect(heard.errors).toEqual([]);
   });
 
   test('unknown events, fields, and objects that are no slices are passed over', async () => {

@@ -16,6 +16,8 @@ export interface Asked {
 export interface Answer {
   /** Head and body, framed; nothing at all when absent. */
   readonly bytes?: Buffer;
+  /** Written later. */
+  readonly rest?: Promise<Buffer>;
   /** What becomes of the connection afterwards: kept unless told. */
   readonly after?: 'keep' | 'end' | 'reset';
 }
@@ -113,6 +115,7 @@ export class ScriptedApi {
       // The reader shares this event loop: it reads before the next piece is written.
       await new Promise((resolve) => setImmediate(resolve));
     }
+    if (answer.rest !== undefined) socket.write(await answer.rest);
     if (answer.after === 'end') socket.end();
     if (answer.after === 'reset') socket.resetAndDestroy();
   }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DiscoveryWarning, ResolveError } from '../../../src/core/errors.ts';
 import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
-import { FakeCluster } from '../../../src/testing/index.ts';
+import { FakeClock, FakeCluster } from '../../../src/testing/index.ts';
 import { transcript } from './fixtures.ts';
 import { Listening } from './listening.ts';
 import { listOf, reply, ScriptedApi, sliceOf, status, stream } from './scripted-api.ts';
@@ -98,6 +98,32 @@ describe('ports', () => {
     expect(heard.sets).toEqual([]);
   });
 
+  test('so is a name it does not have, and a port that none of its slices has', async () => {
+    service('orders', { ports: [{ name: 'http', port: 80, targetPort: 'web' }] });
+    slice('orders-1', {
+      ...pods('10.0.0.1'),
+      ports: [
+        { name: '', protocol: 'UDP', port: 53 },
+        { name: 'grpc', port: null },
+      ],
+    });
+    const named = listen('http://orders', {}, 'metrics');
+    const numbered = listen('http://orders:80');
+    await named.until(() => named.errors.length > 0);
+    await numbered.until(() => numbered.errors.length > 0);
+    expect(named.errors[0]?.message).toContain('has no port metrics: its ports are http 80');
+    expect(numbered.errors[0]?.message).toContain(
+      'no slice of orders in shop has the port of orders: the ports found are (unnamed) 53 UDP, grpc (any)',
+    );
+    expect([...named.codes, ...numbered.codes]).toEqual(['STEERSMAN_ERR_PORT', 'STEERSMAN_ERR_PORT']);
+    // Said once, though the slices go on changing.
+    slice('orders-2', { ...pods('10.0.0.2'), ports: [{ name: 'grpc', port: null }] });
+    slice('orders-3', { ...pods('10.0.0.3'), ...http(8080) });
+    await numbered.until(() => numbered.last !== undefined);
+    expect(numbered.addresses).toEqual(['10.0.0.3:8080']);
+    expect(numbered.errors).toHaveLength(1);
+  });
+
   test('a headless Service is dialled at the number that is asked for, unless it maps it', async () => {
     service('orders', { clusterIP: 'None', ports: [{ name: 'http', port: 80, targetPort: 8081 }] });
     slice('orders-1', { ...pods('10.0.0.1'), ...http(8081) });
@@ -141,6 +167,43 @@ describe('ports', () => {
     expect(heard.addresses).toEqual(['10.0.0.1:9090']);
   });
 
+  test('a Service that is told later than its slices is waited for, for a second from then on', async () => {
+    const [slices, told] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const api = await ScriptedApi.start(async ({ resource, query }) => {
+      if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+      if (query.has('watch')) return stream([]);
+      if (resource === 'services') {
+        await told.promise;
+        const ports = [{ name: 'http', port: 80, targetPort: 8081 }];
+        return listOf(5, [{ metadata: { name: 'orders', resourceVersion: '3' }, spec: { ports } }]);
+      }
+      await slices.promise;
+      return listOf(5, [{ ...sliceOf('orders', 's1', 4, ['10.0.0.1']), ...twoPorts }]);
+    });
+    open.push(api);
+    const clock = new FakeClock();
+    const { kubeconfig } = api;
+    const heard = listen('http://orders:80', { kubeconfig, clock });
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 40; i++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await turns();
+    await clock.advance(5_000);
+    slices.resolve();
+    await turns();
+    await clock.advance(900);
+    await turns();
+    expect([heard.errors, heard.sets]).toEqual([[], []]);
+    const impatient = listen('http://orders:9090', { kubeconfig, clock });
+    await turns();
+    await clock.advance(200);
+    await impatient.until(() => impatient.last !== undefined);
+    expect(impatient.addresses).toEqual(['10.0.0.1:9090']);
+    told.resolve();
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.1:8081']);
+  });
+
   describe('where the Service may not be read', () => {
     beforeEach(() => {
       cluster.api.rules = slicesOnly;
@@ -173,6 +236,27 @@ describe('ports', () => {
       slice('orders-1', { ...pods('10.0.0.1'), ...http(8082) });
       await heard.until(() => heard.last !== undefined);
       expect(heard.addresses).toEqual(['10.0.0.1:8082']);
+    });
+
+    test('nor can be, which unlike a missing rule is said', async () => {
+      const api = await ScriptedApi.start(({ resource, query }) => {
+        if (resource === 'services') return reply(500, status(500, 'etcd has no leader'));
+        if (query.has('sendInitialEvents')) return reply(422, status(422, ''));
+        return query.has('watch') ? stream([]) : listOf(5, [sliceOf('orders', 's1', 4, ['10.0.0.1'])]);
+      });
+      open.push(api);
+      const clock = new FakeClock();
+      const heard = listen('http://orders:80', { kubeconfig: api.kubeconfig, clock });
+      await heard.until(() => heard.last !== undefined);
+      expect(heard.addresses).toEqual(['10.0.0.1:8080']);
+      while (heard.errors.length === 0) {
+        await clock.advance(100);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect(heard.errors[0]).toBeInstanceOf(DiscoveryWarning);
+      expect(heard.errors[0]?.message).toMatch(
+        /^the Service orders in demo cannot be read: .*answered 500: etcd has no leader/,
+      );
     });
 
     test('nothing is asked for that the role does not need, and nothing but the Service beyond it', async () => {
@@ -269,6 +353,35 @@ describe('names that have no endpoints', () => {
   });
 });
 
+test('a Service that goes before its slices leaves them as they are until they go too', async () => {
+  service('orders', {
+    ports: [
+      { name: 'http', port: 80 },
+      { name: 'grpc', port: 90 },
+    ],
+  });
+  slice('orders-1', { ...pods('10.0.0.1'), ...twoPorts });
+  const heard = listen('http://orders');
+  await heard.until(() => heard.last?.length === 1);
+  cluster.delete({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'orders', namespace: 'shop' } });
+  // A watch of its own, by its own clock: once it knows of no Service, the other one has been told.
+  const late = listen('http://orders:9090', { clock: new FakeClock() });
+  await late.until(() => late.last?.length === 1);
+  slice('orders-1', { ...pods('10.0.0.1', '10.0.0.2'), ...twoPorts });
+  await heard.until(() => heard.last?.length === 2);
+  expect(heard.addresses).toEqual(['10.0.0.1:8081', '10.0.0.2:8081']);
+  expect(heard.errors).toEqual([]);
+  cluster.delete({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'orders-1', namespace: 'shop' },
+  });
+  await heard.until(() => heard.last?.length === 0);
+  expect(heard.errors.map(({ message }) => message)).toEqual([
+    expect.stringContaining('there is no Service orders in the namespace shop'),
+  ]);
+});
+
 describe('what a Service says of its traffic', () => {
   test('internalTrafficPolicy Local keeps to the own node', async () => {
     service('orders', { internalTrafficPolicy: 'Local', ports: [{ name: 'http', port: 80 }] });
@@ -319,6 +432,35 @@ describe('what a Service says of its traffic', () => {
     expect(both.last?.map(({ address }) => address)).toEqual(['fd00::1']);
     expect(four.last?.map(({ address }) => address)).toEqual(['10.0.0.1']);
     expect(both.last?.[0]).toMatchObject({ name: 'p1', port: 8080 });
+  });
+
+  test('a Service whose families change places is followed, and so is a pod that gets its second address later', async () => {
+    service('orders', { ipFamilies: ['IPv4', 'IPv6'], ports: [{ name: 'http', port: 80 }] });
+    const refs = ['u1', 'u2'].map((uid) => ({ kind: 'Pod', name: uid, uid }));
+    slice('orders-4', {
+      endpoints: refs.map((targetRef, i) => ({ addresses: [`10.0.0.${i}`], targetRef })),
+      ...http(8080),
+    });
+    const heard = listen('http://orders');
+    const addresses = (): string | undefined =>
+      heard.last
+        ?.map(({ address }) => address)
+        .sort()
+        .join();
+    await heard.until(() => addresses() === '10.0.0.0,10.0.0.1');
+    const six = (count: number): void =>
+      slice('orders-6', {
+        addressType: 'IPv6',
+        endpoints: refs.slice(0, count).map((targetRef, i) => ({ addresses: [`fd00::${i}`], targetRef })),
+        ...http(8080),
+      });
+    six(1);
+    service('orders', { ipFamilies: ['IPv6', 'IPv4'], ports: [{ name: 'http', port: 80 }] });
+    await heard.until(() => addresses() === '10.0.0.1,fd00::0');
+    six(2);
+    await heard.until(() => addresses() === 'fd00::0,fd00::1');
+    service('orders', { ipFamilies: ['IPv4', 'IPv6'], ports: [{ name: 'http', port: 80 }] });
+    await heard.until(() => addresses() === '10.0.0.0,10.0.0.1');
   });
 
   test('names where addresses should be are left out, and said so', async () => {

@@ -49,6 +49,8 @@ export class Asking {
 export interface TlsApiOptions {
   readonly server?: string;
   readonly requestCert?: boolean;
+  /** That one connection may carry at a time. @default 250 */
+  readonly streams?: number;
   readonly onAsk: (asking: Asking) => void;
 }
 
@@ -58,13 +60,14 @@ export class TlsApi {
   readonly sockets: Set<TLSSocket> = new Set();
   readonly #server: Http2SecureServer;
 
-  private constructor({ server = 'server', requestCert = false, onAsk }: TlsApiOptions) {
+  private constructor({ server = 'server', requestCert = false, streams = 250, onAsk }: TlsApiOptions) {
     this.#server = createSecureServer({
       key: pem(`${server}.key`),
       cert: pem(`${server}.crt`),
       ca: pem('ca.crt'),
       requestCert,
       rejectUnauthorized: false,
+      settings: { maxConcurrentStreams: streams },
     });
     this.#server.on('secureConnection', (socket) => {
       this.sockets.add(socket);
