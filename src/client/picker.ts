@@ -1,6 +1,7 @@
 import type { Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Random } from '../core/clock.ts';
+import { disown } from '../core/disown.ts';
 import { NoEndpointsError, OverloadError } from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -65,6 +66,7 @@ export class Picker {
       return this.#wrong(`the balancer threw ${String(cause)}`, cause);
     }
     if (picked instanceof LiveBackend && this.#fleet.has(picked)) return picked;
+    disown(picked);
     const why = 'the balancer picked a backend outside the set';
     return this.#wrong(why, new TypeError(why));
   }

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
+import { disown } from '../core/disown.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import { CircuitOpenError, NoEndpointsError, OverloadError, type ResolveError } from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
@@ -315,7 +316,9 @@ export class Service implements Judge {
       throw failed(cause instanceof Error ? cause.message : String(cause), cause);
     }
     for (const method of ['dispatch', 'close', 'destroy'] as const) {
-      if (typeof dispatcher?.[method] !== 'function') throw failed(`it made no Dispatcher with ${method}()`);
+      if (typeof dispatcher?.[method] === 'function') continue;
+      disown(dispatcher);
+      throw failed(`it made no Dispatcher with ${method}()`);
     }
     this.connected?.(dispatcher);
     return dispatcher;
