@@ -26,6 +26,10 @@ const unsent = (exchange: Exchange): unknown => exchange.fail(errno('ECONNREFUSE
 const ambiguous = (exchange: Exchange): unknown => exchange.send().fail(errno('ECONNRESET'));
 const refused = (exchange: Exchange): unknown =>
   exchange.send().fail(Object.assign(errno('ERR_HTTP2_STREAM_ERROR'), { http2ErrorCode: 7 }));
+const leftOut = (exchange: Exchange): unknown =>
+  exchange
+    .send()
+    .fail(Object.assign(new Error('HTTP/2: "GOAWAY" frame received with code 0'), { code: 'UND_ERR_INFO' }));
 const used = (script: Script): string[] => script.exchanges.map(({ endpoint }) => endpoint.id);
 
 describe('what was not sent', () => {
@@ -83,11 +87,14 @@ describe('what was not sent', () => {
 });
 
 describe('what the peer refused', () => {
-  it('goes elsewhere at once, whatever the method', async () => {
+  it.each([
+    ['reset the stream', refused],
+    ['left it out of its GOAWAY', leftOut],
+  ])('as it %s, goes elsewhere at once, whatever the method', async (_, refuse) => {
     const script = new Script(2);
     const caller = script.call({ method: 'POST' });
     await script.settle();
-    refused(script.last);
+    refuse(script.last);
     await script.settle();
     script.last.answer();
     expect(caller.status).toBe(200);
