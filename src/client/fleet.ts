@@ -220,6 +220,7 @@ export class Fleet {
     const same =
       eligible.length === this.#eligible.length &&
       eligible.every((backend, i) => backend === this.#eligible[i]);
-    if (!same || renew) this.#eligible = eligible;
+    // Frozen: a balancer that sorts or empties it in place would spoil it for every call after.
+    if (!same || renew) this.#eligible = Object.freeze(eligible);
   }
 }

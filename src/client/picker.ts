@@ -113,7 +113,7 @@ export class Picker {
     // They only get more until the set changes: as many are the same, and balancers cache by the array.
     if (eligible !== this.#grownOf || grown.length !== this.#grown.length) {
       this.#grownOf = eligible;
-      this.#grown = grown;
+      this.#grown = Object.freeze(grown);
     }
     return grown.length === 0 ? picked : this.#pickFrom(this.#grown, request);
   }

@@ -4,6 +4,7 @@ import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import { createFetch } from '../../src/client/fetch.ts';
 import type { Backend } from '../../src/core/backend.ts';
+import type { Balancer } from '../../src/core/balancer.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { endpoint } from '../../src/testing/values.ts';
 import { type Caller, errno, Script } from '../support/script.ts';
@@ -520,6 +521,26 @@ describe('what users plug in', () => {
       expect(caller.ends).toBe(1);
       await script.service.close();
     }
+  });
+
+  it('a balancer cannot spoil the set, only its own pick', async () => {
+    const spoil: Balancer = {
+      pick: (backends) => {
+        (backends as unknown as Backend[]).length = 0;
+        return backends[0];
+      },
+    };
+    const script = new Script(2, { balancer: spoil });
+    await script.settle();
+    expect(script.call().error).toMatchObject({
+      code: 'STEERSMAN_ERR_NO_ENDPOINTS',
+      message: /balancer threw/,
+    });
+    script.service.update({ ...script.service.parts, balancer: roundRobin() });
+    const caller = script.call();
+    script.last.answer();
+    expect(caller.status).toBe(200);
+    await script.service.close();
   });
 
   it('what returns a promise where none is of use ends the call, and not the process, should that fail', async () => {
