@@ -145,7 +145,7 @@ export class Call implements Dispatcher.DispatchController, PickRequest, Recover
   }
 
   #attempt(now: number = this.now()): void {
-    const backend = this.#service.pick(this);
+    const backend = this.#service.pick(this, this.#recovery?.stranded);
     if (backend instanceof Error) this.#next(this.#recovery?.lastError ?? backend, undefined);
     else this.#send(backend, now);
   }

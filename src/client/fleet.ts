@@ -46,6 +46,7 @@ export class Fleet {
   readonly #context: FleetContext;
   readonly #backends = new Map<string, LiveBackend>();
   readonly #draining = new Map<LiveBackend, Promise<void>>();
+  #known: readonly LiveBackend[] = [];
   #eligible: readonly LiveBackend[] = [];
   #panic = false;
   /** What ends the calls in flight, once they are not to be waited for. */
@@ -63,6 +64,11 @@ export class Fleet {
   /** The backends that may be picked; the same array while they are the same, since balancers key their caches by it. */
   get eligible(): readonly LiveBackend[] {
     return this.#eligible;
+  }
+
+  /** All of the set, the ejected ones too; the same array as above. */
+  get known(): readonly LiveBackend[] {
+    return this.#known;
   }
 
   /** Whether so few endpoints are healthy that health is ignored. */
@@ -212,7 +218,8 @@ export class Fleet {
 
   /** `renew`: what is said of the members has changed, so that balancers must look at them anew. */
   #refresh(renew: boolean): void {
-    const known = [...this.#backends.values()];
+    const known = Object.freeze([...this.#backends.values()]);
+    this.#known = known;
     const healthy = known.filter(({ circuit }) => circuit === undefined || circuit.admits);
     this.#panic = inPanic(healthy.length, known.length, this.#context.settings().panicThreshold);
     // However unhealthy, there must be one to pick.

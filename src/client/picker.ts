@@ -32,19 +32,22 @@ export class Picker {
     this.#context = context;
   }
 
-  /** One of the eligible backends, of which there must be one; or why there is none. Never throws. */
-  pick(request: PickRequest): LiveBackend | Error {
-    let picked = this.#pickFrom(this.#fleet.eligible, request);
+  /**
+   * One of the eligible backends, of which there must be one; or why there is none. Never throws. `stranded`: those that
+   * are not eligible will do.
+   */
+  pick(request: PickRequest, stranded: boolean): LiveBackend | Error {
+    let picked = this.#pickFrom(stranded ? this.#fleet.known : this.#fleet.eligible, request);
     if (this.#context.settings().slowStart !== 0 && picked instanceof LiveBackend) {
       picked = this.#slowStart(picked, request);
     }
     return picked instanceof LiveBackend && this.#full(picked) ? this.#pickFree(request) : picked;
   }
 
-  /** Whether there is an eligible backend that is none of these. */
-  leaves(tried: ReadonlySet<unknown>): boolean {
-    const { eligible } = this.#fleet;
-    return eligible.length > tried.size || eligible.some((backend) => !tried.has(backend));
+  /** Whether there is an eligible backend that is none of these; `stranded`: or any other. */
+  leaves(tried: ReadonlySet<unknown>, stranded: boolean): boolean {
+    const among = stranded ? this.#fleet.known : this.#fleet.eligible;
+    return among.length > tried.size || among.some((backend) => !tried.has(backend));
   }
 
   begin(backend: LiveBackend): Release | undefined {

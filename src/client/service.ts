@@ -217,20 +217,23 @@ export class Service implements Judge {
     return this.#discovery.unresolved();
   }
 
-  /** A backend for one attempt, or the error that says why there is none. Never throws. */
-  pick(request: PickRequest): LiveBackend | Error {
+  /**
+   * A backend for one attempt, or the error that says why there is none. Never throws. `stranded`: one that is ejected
+   * will do.
+   */
+  pick(request: PickRequest, stranded = false): LiveBackend | Error {
     if (this.#fleet.eligible.length === 0) {
       const why = this.#discovery.whyEmpty();
       return new NoEndpointsError(`no endpoints for ${targetName(this.target)}: ${why}`, this.target);
     }
-    const picked = this.#picker.pick(request);
+    const picked = this.#picker.pick(request, stranded);
     if (this.#fleet.size === 1 && picked instanceof LiveBackend) this.#renew(picked);
     return picked;
   }
 
-  /** Whether there is an eligible backend that is none of these. */
-  leaves(tried: ReadonlySet<unknown>): boolean {
-    return this.#picker.leaves(tried);
+  /** Whether there is an eligible backend that is none of these; `stranded`: or an ejected one. */
+  leaves(tried: ReadonlySet<unknown>, stranded = false): boolean {
+    return this.#picker.leaves(tried, stranded);
   }
 
   begin(backend: LiveBackend): Release | undefined {

@@ -60,6 +60,47 @@ describe('what was not sent', () => {
     await script.service.close();
   });
 
+  it('goes to an ejected endpoint when no other can be reached, and ends there', async () => {
+    const script = new Script(3);
+    for (let i = 0; i < 5; i++) {
+      script.call({ method: 'POST' });
+      await script.settle();
+      ambiguous(script.last);
+    }
+    expect(script.count('ejected')).toBe(1);
+    const before = script.exchanges.length;
+    for (const answers of [true, false]) {
+      script.exchanges.splice(before);
+      const caller = script.call({ method: 'POST' });
+      unsent(script.last);
+      await script.settle();
+      unsent(script.last);
+      await script.settle();
+      expect(used(script).slice(before)).toEqual(['10.0.0.2:80', '10.0.0.3:80', '10.0.0.1:80']);
+      if (answers) script.last.answer();
+      else ambiguous(script.last);
+      await script.settle();
+      expect(caller).toMatchObject(answers ? { status: 200 } : { error: { code: 'ECONNRESET' } });
+    }
+    await script.service.close();
+  });
+
+  it('leaves ejected endpoints alone while another was reached', async () => {
+    const script = new Script(2);
+    for (let i = 0; i < 5; i++) {
+      script.call({ method: 'POST' });
+      await script.settle();
+      ambiguous(script.last);
+    }
+    const before = script.exchanges.length;
+    const caller = await play(script, {}, (exchange, n) => {
+      if (n >= before) ambiguous(exchange);
+    });
+    expect(caller.error?.code).toBe('ECONNRESET');
+    expect(new Set(used(script).slice(before))).toEqual(new Set(['10.0.0.2:80']));
+    await script.service.close();
+  });
+
   it('is tried again at the only endpoint there is', async () => {
     const script = new Script(1);
     const caller = await play(script, { method: 'POST' }, (exchange, n) =>
