@@ -148,9 +148,9 @@ export class Fleet {
 
   /** The settings have changed; `reconnect`: so has the way to connect. What was learned is kept. */
   update(reconnect: boolean): void {
-    const { endpointCircuit, drainTimeout } = this.#context.settings();
+    const { endpointCircuit } = this.#context.settings();
     for (const backend of this.#backends.values()) {
-      if (reconnect) backend.reconnect(this.#context.clock, drainTimeout);
+      if (reconnect) backend.reconnect(this.#context.clock);
       if (endpointCircuit === false) {
         backend.circuit?.close();
         backend.circuit = undefined;
@@ -207,9 +207,8 @@ export class Fleet {
     backend.circuitState = state;
     this.#refresh(false);
     if (state === 'open' && before !== 'open') {
-      // Its idle connections may be as dead as those that failed, and would be what its trial takes. What is in flight
-      // is no trouble, however long it lasts.
-      backend.reconnect(this.#context.clock, Number.POSITIVE_INFINITY);
+      // Its idle connections may be as dead as those that failed, and would be what its trial takes.
+      backend.reconnect(this.#context.clock);
       this.#context.ejected(backend.endpoint, backend.circuit?.retryAfter ?? 0);
     } else if (state === 'closed' && before !== 'closed') {
       this.#context.restored(backend.endpoint);

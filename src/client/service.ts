@@ -329,10 +329,10 @@ export class Service implements Judge {
 
   /** What is watched is a pod; any other sole endpoint may be a virtual IP. */
   #renew(backend: LiveBackend): void {
-    const { soleConnectionAge, drainTimeout } = this.settings;
+    const { soleConnectionAge } = this.settings;
     if (soleConnectionAge === Number.POSITIVE_INFINITY || this.#discovery.info?.source === 'kubernetes')
       return;
-    backend.renew(soleConnectionAge, this.clock, this.random, drainTimeout);
+    backend.renew(soleConnectionAge, this.clock, this.random);
   }
 
   #circuitOf({ serviceCircuit }: Settings): ServiceCircuit | undefined {
