@@ -1,4 +1,5 @@
 import type { Dispatcher as DispatcherType } from 'undici';
+import { disown } from '../core/disown.ts';
 import { checkOptions } from '../core/options.ts';
 import { checkHost, isAddress, parseTarget, type Target } from '../core/target.ts';
 import { checkCall } from '../undici/handler.ts';
@@ -78,6 +79,7 @@ class Agent extends ClosableDispatcher {
     const said: unknown = match?.(url);
     if (typeof said === 'boolean') return said;
     if (said !== undefined) {
+      disown(said);
       throw new TypeError(
         `option match must return true, false or undefined, got ${typeof said} for ${url.host}`,
       );

@@ -53,22 +53,25 @@ export class LiveBackend extends BackendStats {
     return this.#closing;
   }
 
-  /** Drains the dispatcher, for up to `timeout` ms, and makes a new one when it is next needed. */
-  reconnect(clock: Clock, timeout: number): void {
+  /**
+   * Makes a new dispatcher when one is next needed. The old one ends with its calls, however long they last: nothing is
+   * wrong with them.
+   */
+  reconnect(clock: Clock): void {
     const old = this.#dispatcher;
     this.#dispatcher = undefined;
     if (old === undefined) return;
-    const gone = drained(old, clock, timeout, new Promise(() => {})).then(() => {
+    const gone = drained(old, clock, Number.POSITIVE_INFINITY, new Promise(() => {})).then(() => {
       this.#replaced.delete(old);
     });
     this.#replaced.set(old, gone);
   }
 
   /** Renews the connections when they are older than `age` ms, ±10 %: a virtual IP chooses per connection. */
-  renew(age: number, clock: Clock, random: Random, drainTimeout: number): void {
+  renew(age: number, clock: Clock, random: Random): void {
     const now = clock.now();
     if (this.connected && now < this.#renewal) return;
-    this.reconnect(clock, drainTimeout);
+    this.reconnect(clock);
     this.#renewal = now + age * (0.9 + 0.2 * random());
   }
 

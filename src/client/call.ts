@@ -151,7 +151,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
   }
 
   #attempt(now: number = this.now()): void {
-    const backend = this.#service.pick(this);
+    const backend = this.#service.pick(this, this.#recovery?.stranded);
     if (backend instanceof Error) this.#next(this.#recovery?.lastError ?? backend, undefined);
     else this.#send(backend, now);
   }

@@ -6,6 +6,7 @@ import type { buildConnector, Client as ClientType, Dispatcher } from 'undici';
 import { afterTwoTurns, type Clock } from '../core/clock.ts';
 import { Client } from '../undici/index.ts';
 import { isIdempotentMethod } from './failure.ts';
+import { hearingEndLate } from './late-end.ts';
 
 type Connector = buildConnector.connector;
 type Controller = Dispatcher.DispatchController;
@@ -86,7 +87,11 @@ class Line {
         this.connecting = undefined;
         const [, socket] = result;
         // Absent, where the types say null, when it failed.
-        if (socket != null && (socket as TLSSocket).alpnProtocol !== 'h2') this.#connected(socket);
+        if ((socket as TLSSocket | null)?.alpnProtocol === 'h2') {
+          hearingEndLate(socket as Socket, () => callback(...result));
+          return;
+        }
+        if (socket != null) this.#connected(socket);
         callback(...result);
       }) as Socket | undefined;
     };

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { Dispatcher } from 'undici';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { Outcome } from '../core/outcome.ts';
@@ -39,7 +40,11 @@ export interface PickOptions {
 /** One use of an endpoint by something that is no HTTP call: counted, and judged, until it is released. */
 export interface PickedLease {
   readonly endpoint: Endpoint;
-  /** Ends the use; only the first call counts. Without an outcome, nothing is said of the endpoint. */
+  /**
+   * Ends the use; only the first call counts. Without an outcome, nothing is said of the endpoint.
+   *
+   * @throws {TypeError} when it is given something else than an outcome; the use has ended all the same.
+   */
   release(outcome?: Outcome): void;
   [Symbol.dispose](): void;
 }
@@ -104,7 +109,7 @@ export class Client {
     backend.calls++;
     return {
       endpoint: backend.endpoint,
-      release: (outcome = { kind: 'cancelled' }) => lease.release(outcome),
+      release: (outcome = { kind: 'cancelled' }) => lease.release(checkedOutcome(outcome, lease)),
       [Symbol.dispose]: () => lease.release({ kind: 'cancelled' }),
     };
   }
@@ -145,7 +150,10 @@ export class Client {
     this.#options = updated;
   }
 
-  /** Takes no new calls, lets those in flight finish for up to `pool.drainTimeout`, and frees every socket, timer and watch. */
+  /**
+   * Takes no new calls, lets those in flight finish for up to `pool.drainTimeout`, and frees every socket, timer and
+   * watch. Upgraded connections, such as a WebSocket, belong to whoever asked for them, and stay.
+   */
   close(): Promise<void> {
     return this.#dispatcher.close();
   }
@@ -166,6 +174,18 @@ export class Client {
 /** A client of the service at `name`: `http://orders.shop:8080`, or a bare name for `http`. Starts to resolve it. */
 export function createClient(name: string | URL, options: ServiceOptions = {}): Client {
   return new Client(name, options);
+}
+
+/** What is learned of an endpoint stays with it, and so would a latency that is no number. */
+function checkedOutcome(outcome: Outcome, lease: Lease): Outcome {
+  const { kind, status, latency } = (outcome ?? {}) as Readonly<Record<string, unknown>>;
+  const measured = typeof latency === 'number' && latency >= 0;
+  if (kind === 'cancelled' || (kind === 'error' && measured)) return outcome;
+  if (kind === 'response' && measured && Number.isInteger(status)) return outcome;
+  lease.release({ kind: 'cancelled' });
+  throw new TypeError(
+    `an outcome is { kind: 'response', status, latency }, { kind: 'error', error, sent, latency } or { kind: 'cancelled' }, got ${inspect(outcome)}`,
+  );
 }
 
 /** What undici's dispatchers do not take themselves: the platform encodes it. */

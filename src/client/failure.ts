@@ -4,6 +4,8 @@ import type { Attempt } from './attempt.ts';
 
 /** HTTP/2's code for a stream that the peer did not look at. */
 const refusedStream = 7;
+/** What undici says, by words alone, of a stream that the peer's GOAWAY left out: one it did not look at either. */
+const leftOut = /^HTTP\/2: "GOAWAY" frame received/;
 
 /**
  * What may be done about a failed attempt. Decided by how far it came: the same `ECONNRESET` is harmless before
@@ -13,7 +15,8 @@ export function failureClass(attempt: Attempt, error: Error): FailureClass {
   if (attempt.phase === 'response') return 'committed';
   if (attempt.phase === 'unsent') return 'unsent';
   const { code, http2ErrorCode } = error as { code?: string; http2ErrorCode?: number };
-  return code === 'ERR_HTTP2_STREAM_ERROR' && http2ErrorCode === refusedStream ? 'refused' : 'ambiguous';
+  const refused = code === 'ERR_HTTP2_STREAM_ERROR' && http2ErrorCode === refusedStream;
+  return refused || leftOut.test(error.message) ? 'refused' : 'ambiguous';
 }
 
 /** Errors that say the request itself is wrong: no endpoint will like it better, and none is to blame. */

@@ -46,6 +46,7 @@ export class Fleet {
   readonly #context: FleetContext;
   readonly #backends = new Map<string, LiveBackend>();
   readonly #draining = new Map<LiveBackend, Promise<void>>();
+  #known: readonly LiveBackend[] = [];
   #eligible: readonly LiveBackend[] = [];
   #panic = false;
   /** What ends the calls in flight, once they are not to be waited for. */
@@ -63,6 +64,11 @@ export class Fleet {
   /** The backends that may be picked; the same array while they are the same, since balancers key their caches by it. */
   get eligible(): readonly LiveBackend[] {
     return this.#eligible;
+  }
+
+  /** All of the set, the ejected ones too; the same array as above. */
+  get known(): readonly LiveBackend[] {
+    return this.#known;
   }
 
   /** Whether so few endpoints are healthy that health is ignored. */
@@ -142,9 +148,9 @@ export class Fleet {
 
   /** The settings have changed; `reconnect`: so has the way to connect. What was learned is kept. */
   update(reconnect: boolean): void {
-    const { endpointCircuit, drainTimeout } = this.#context.settings();
+    const { endpointCircuit } = this.#context.settings();
     for (const backend of this.#backends.values()) {
-      if (reconnect) backend.reconnect(this.#context.clock, drainTimeout);
+      if (reconnect) backend.reconnect(this.#context.clock);
       if (endpointCircuit === false) {
         backend.circuit?.close();
         backend.circuit = undefined;
@@ -201,9 +207,8 @@ export class Fleet {
     backend.circuitState = state;
     this.#refresh(false);
     if (state === 'open' && before !== 'open') {
-      // Its idle connections may be as dead as those that failed, and would be what its trial takes. What is in flight
-      // is no trouble, however long it lasts.
-      backend.reconnect(this.#context.clock, Number.POSITIVE_INFINITY);
+      // Its idle connections may be as dead as those that failed, and would be what its trial takes.
+      backend.reconnect(this.#context.clock);
       this.#context.ejected(backend.endpoint, backend.circuit?.retryAfter ?? 0);
     } else if (state === 'closed' && before !== 'closed') {
       this.#context.restored(backend.endpoint);
@@ -212,7 +217,8 @@ export class Fleet {
 
   /** `renew`: what is said of the members has changed, so that balancers must look at them anew. */
   #refresh(renew: boolean): void {
-    const known = [...this.#backends.values()];
+    const known = Object.freeze([...this.#backends.values()]);
+    this.#known = known;
     const healthy = known.filter(({ circuit }) => circuit === undefined || circuit.admits);
     this.#panic = inPanic(healthy.length, known.length, this.#context.settings().panicThreshold);
     // However unhealthy, there must be one to pick.
@@ -220,6 +226,7 @@ export class Fleet {
     const same =
       eligible.length === this.#eligible.length &&
       eligible.every((backend, i) => backend === this.#eligible[i]);
-    if (!same || renew) this.#eligible = eligible;
+    // Frozen: a balancer that sorts or empties it in place would spoil it for every call after.
+    if (!same || renew) this.#eligible = Object.freeze(eligible);
   }
 }

@@ -56,7 +56,8 @@ export class Lease {
     backend.end(outcome);
     if (this.#end !== undefined) {
       try {
-        this.#end(outcome);
+        const late: unknown = this.#end(outcome);
+        if (late instanceof Promise) late.catch((error) => this.#judge.balancerFailed(error));
       } catch (error) {
         judge.balancerFailed(error);
       }

@@ -1,6 +1,7 @@
 import type { Backends } from '../core/backend.ts';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Random } from '../core/clock.ts';
+import { disown } from '../core/disown.ts';
 import { NoEndpointsError, OverloadError } from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -31,19 +32,22 @@ export class Picker {
     this.#context = context;
   }
 
-  /** One of the eligible backends, of which there must be one; or why there is none. Never throws. */
-  pick(request: PickRequest): LiveBackend | Error {
-    let picked = this.#pickFrom(this.#fleet.eligible, request);
+  /**
+   * One of the eligible backends, of which there must be one; or why there is none. Never throws. `stranded`: those that
+   * are not eligible will do.
+   */
+  pick(request: PickRequest, stranded: boolean): LiveBackend | Error {
+    let picked = this.#pickFrom(stranded ? this.#fleet.known : this.#fleet.eligible, request);
     if (this.#context.settings().slowStart !== 0 && picked instanceof LiveBackend) {
       picked = this.#slowStart(picked, request);
     }
     return picked instanceof LiveBackend && this.#full(picked) ? this.#pickFree(request) : picked;
   }
 
-  /** Whether there is an eligible backend that is none of these. */
-  leaves(tried: ReadonlySet<unknown>): boolean {
-    const { eligible } = this.#fleet;
-    return eligible.length > tried.size || eligible.some((backend) => !tried.has(backend));
+  /** Whether there is an eligible backend that is none of these; `stranded`: or any other. */
+  leaves(tried: ReadonlySet<unknown>, stranded: boolean): boolean {
+    const among = stranded ? this.#fleet.known : this.#fleet.eligible;
+    return among.length > tried.size || among.some((backend) => !tried.has(backend));
   }
 
   begin(backend: LiveBackend): Release | undefined {
@@ -65,6 +69,7 @@ export class Picker {
       return this.#wrong(`the balancer threw ${String(cause)}`, cause);
     }
     if (picked instanceof LiveBackend && this.#fleet.has(picked)) return picked;
+    disown(picked);
     const why = 'the balancer picked a backend outside the set';
     return this.#wrong(why, new TypeError(why));
   }
@@ -111,7 +116,7 @@ export class Picker {
     // They only get more until the set changes: as many are the same, and balancers cache by the array.
     if (eligible !== this.#grownOf || grown.length !== this.#grown.length) {
       this.#grownOf = eligible;
-      this.#grown = grown;
+      this.#grown = Object.freeze(grown);
     }
     return grown.length === 0 ? picked : this.#pickFrom(this.#grown, request);
   }

@@ -34,6 +34,8 @@ export class Recovery implements Retried {
   readonly reports: AttemptReport[] = [];
   /** The last error that an endpoint gave, rather than a reason not to ask one. */
   lastError: Error | undefined;
+  /** No eligible endpoint can be reached: an ejected one might answer. */
+  stranded = false;
   readonly #call: Recoverable;
   readonly #service: Service;
   #retries = 0;
@@ -83,8 +85,14 @@ export class Recovery implements Retried {
     if (!call.replayable) return undefined;
     const now = service.clock.now();
     if (call.totalDue - now < leastRemaining) return undefined;
+    const asked = this.#asked;
+    this.stranded =
+      failure === 'unsent' &&
+      this.#unreached.size === asked.size &&
+      !service.leaves(asked) &&
+      service.leaves(asked, true);
     if (
-      (failure === 'unsent' && this.#hops < maxHops && service.leaves(this.#asked)) ||
+      (failure === 'unsent' && this.#hops < maxHops && (this.stranded || service.leaves(asked))) ||
       (failure === 'refused' && this.#hops === 0)
     ) {
       this.#hops++;

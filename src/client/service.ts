@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
+import { disown } from '../core/disown.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import { CircuitOpenError, NoEndpointsError, OverloadError, type ResolveError } from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
@@ -216,20 +217,23 @@ export class Service implements Judge {
     return this.#discovery.unresolved();
   }
 
-  /** A backend for one attempt, or the error that says why there is none. Never throws. */
-  pick(request: PickRequest): LiveBackend | Error {
+  /**
+   * A backend for one attempt, or the error that says why there is none. Never throws. `stranded`: one that is ejected
+   * will do.
+   */
+  pick(request: PickRequest, stranded = false): LiveBackend | Error {
     if (this.#fleet.eligible.length === 0) {
       const why = this.#discovery.whyEmpty();
       return new NoEndpointsError(`no endpoints for ${targetName(this.target)}: ${why}`, this.target);
     }
-    const picked = this.#picker.pick(request);
+    const picked = this.#picker.pick(request, stranded);
     if (this.#fleet.size === 1 && picked instanceof LiveBackend) this.#renew(picked);
     return picked;
   }
 
-  /** Whether there is an eligible backend that is none of these. */
-  leaves(tried: ReadonlySet<unknown>): boolean {
-    return this.#picker.leaves(tried);
+  /** Whether there is an eligible backend that is none of these; `stranded`: or an ejected one. */
+  leaves(tried: ReadonlySet<unknown>, stranded = false): boolean {
+    return this.#picker.leaves(tried, stranded);
   }
 
   begin(backend: LiveBackend): Release | undefined {
@@ -315,7 +319,9 @@ export class Service implements Judge {
       throw failed(cause instanceof Error ? cause.message : String(cause), cause);
     }
     for (const method of ['dispatch', 'close', 'destroy'] as const) {
-      if (typeof dispatcher?.[method] !== 'function') throw failed(`it made no Dispatcher with ${method}()`);
+      if (typeof dispatcher?.[method] === 'function') continue;
+      disown(dispatcher);
+      throw failed(`it made no Dispatcher with ${method}()`);
     }
     this.connected?.(dispatcher);
     return dispatcher;
@@ -323,10 +329,10 @@ export class Service implements Judge {
 
   /** What is watched is a pod; any other sole endpoint may be a virtual IP. */
   #renew(backend: LiveBackend): void {
-    const { soleConnectionAge, drainTimeout } = this.settings;
+    const { soleConnectionAge } = this.settings;
     if (soleConnectionAge === Number.POSITIVE_INFINITY || this.#discovery.info?.source === 'kubernetes')
       return;
-    backend.renew(soleConnectionAge, this.clock, this.random, drainTimeout);
+    backend.renew(soleConnectionAge, this.clock, this.random);
   }
 
   #circuitOf({ serviceCircuit }: Settings): ServiceCircuit | undefined {

@@ -49,6 +49,24 @@ describe('createClient', () => {
     await expect(client.ready()).rejects.toMatchObject({ code: 'STEERSMAN_ERR_CLOSED' });
   });
 
+  it.each([
+    null,
+    'response',
+    {},
+    { kind: 'response', latency: 1 },
+    { kind: 'response', status: 200 },
+    { kind: 'error', error: new Error('x'), sent: true, latency: Number.NaN },
+  ])('takes no outcome that is none: %j', async (outcome) => {
+    const { client } = make();
+    const lease = await client.pick();
+    expect(() => lease.release(outcome as never)).toThrow(
+      "an outcome is { kind: 'response', status, latency }",
+    );
+    lease.release();
+    expect(client.snapshot().endpoints[0]).toMatchObject({ inflight: 0, failures: 0, latency: undefined });
+    await client.close();
+  });
+
   it('leases an endpoint, counts it, and judges it by how the lease ends', async () => {
     const { client } = make({ circuit: { endpoint: { consecutive: 1 } } });
     const lease = await client.pick({ hashKey: 'a' });

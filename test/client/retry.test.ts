@@ -26,6 +26,10 @@ const unsent = (exchange: Exchange): unknown => exchange.fail(errno('ECONNREFUSE
 const ambiguous = (exchange: Exchange): unknown => exchange.send().fail(errno('ECONNRESET'));
 const refused = (exchange: Exchange): unknown =>
   exchange.send().fail(Object.assign(errno('ERR_HTTP2_STREAM_ERROR'), { http2ErrorCode: 7 }));
+const leftOut = (exchange: Exchange): unknown =>
+  exchange
+    .send()
+    .fail(Object.assign(new Error('HTTP/2: "GOAWAY" frame received with code 0'), { code: 'UND_ERR_INFO' }));
 const used = (script: Script): string[] => script.exchanges.map(({ endpoint }) => endpoint.id);
 
 describe('what was not sent', () => {
@@ -56,6 +60,47 @@ describe('what was not sent', () => {
     await script.service.close();
   });
 
+  it('goes to an ejected endpoint when no other can be reached, and ends there', async () => {
+    const script = new Script(3);
+    for (let i = 0; i < 5; i++) {
+      script.call({ method: 'POST' });
+      await script.settle();
+      ambiguous(script.last);
+    }
+    expect(script.count('ejected')).toBe(1);
+    const before = script.exchanges.length;
+    for (const answers of [true, false]) {
+      script.exchanges.splice(before);
+      const caller = script.call({ method: 'POST' });
+      unsent(script.last);
+      await script.settle();
+      unsent(script.last);
+      await script.settle();
+      expect(used(script).slice(before)).toEqual(['10.0.0.2:80', '10.0.0.3:80', '10.0.0.1:80']);
+      if (answers) script.last.answer();
+      else ambiguous(script.last);
+      await script.settle();
+      expect(caller).toMatchObject(answers ? { status: 200 } : { error: { code: 'ECONNRESET' } });
+    }
+    await script.service.close();
+  });
+
+  it('leaves ejected endpoints alone while another was reached', async () => {
+    const script = new Script(2);
+    for (let i = 0; i < 5; i++) {
+      script.call({ method: 'POST' });
+      await script.settle();
+      ambiguous(script.last);
+    }
+    const before = script.exchanges.length;
+    const caller = await play(script, {}, (exchange, n) => {
+      if (n >= before) ambiguous(exchange);
+    });
+    expect(caller.error?.code).toBe('ECONNRESET');
+    expect(new Set(used(script).slice(before))).toEqual(new Set(['10.0.0.2:80']));
+    await script.service.close();
+  });
+
   it('is tried again at the only endpoint there is', async () => {
     const script = new Script(1);
     const caller = await play(script, { method: 'POST' }, (exchange, n) =>
@@ -83,11 +128,14 @@ describe('what was not sent', () => {
 });
 
 describe('what the peer refused', () => {
-  it('goes elsewhere at once, whatever the method', async () => {
+  it.each([
+    ['reset the stream', refused],
+    ['left it out of its GOAWAY', leftOut],
+  ])('as it %s, goes elsewhere at once, whatever the method', async (_, refuse) => {
     const script = new Script(2);
     const caller = script.call({ method: 'POST' });
     await script.settle();
-    refused(script.last);
+    refuse(script.last);
     await script.settle();
     script.last.answer();
     expect(caller.status).toBe(200);

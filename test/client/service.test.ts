@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
+import { createFetch } from '../../src/client/fetch.ts';
 import type { Backend } from '../../src/core/backend.ts';
+import type { Balancer } from '../../src/core/balancer.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { endpoint } from '../../src/testing/values.ts';
 import { type Caller, errno, Script } from '../support/script.ts';
@@ -521,16 +523,53 @@ describe('what users plug in', () => {
     }
   });
 
+  it('a balancer cannot spoil the set, only its own pick', async () => {
+    const spoil: Balancer = {
+      pick: (backends) => {
+        (backends as unknown as Backend[]).length = 0;
+        return backends[0];
+      },
+    };
+    const script = new Script(2, { balancer: spoil });
+    await script.settle();
+    expect(script.call().error).toMatchObject({
+      code: 'STEERSMAN_ERR_NO_ENDPOINTS',
+      message: /balancer threw/,
+    });
+    script.service.update({ ...script.service.parts, balancer: roundRobin() });
+    const caller = script.call();
+    script.last.answer();
+    expect(caller.status).toBe(200);
+    await script.service.close();
+  });
+
+  it('what returns a promise where none is of use ends the call, and not the process, should that fail', async () => {
+    const late = (async () => {
+      throw new Error('late');
+    }) as never;
+    for (const options of [{ balancer: { pick: late } }, { transport: late }]) {
+      const script = new Script(1, { ...options, retry: false });
+      await script.settle();
+      const caller = script.call();
+      await script.settle();
+      expect(caller.error).toMatchObject({ code: 'STEERSMAN_ERR_NO_ENDPOINTS' });
+      await script.service.close();
+    }
+    await using fetch = createFetch({ match: late });
+    await expect(fetch('http://orders.shop/')).rejects.toThrow('option match must return true');
+  });
+
   it('a balancer whose begin or release throws disturbs no call', async () => {
     const boom = (): never => {
       throw new Error('boom');
     };
-    for (const begin of [boom, () => boom]) {
+    for (const begin of [boom, () => boom, () => async () => boom()]) {
       const script = new Script(2, { balancer: { pick: (backends) => backends[0], begin } });
       await script.settle();
       const caller = script.call();
       script.last.answer();
       expect(caller.status).toBe(200);
+      await script.settle();
       expect(script.count('error')).toBe(1);
       expect(script.service.snapshot().endpoints[0]?.inflight).toBe(0);
       await script.service.close();

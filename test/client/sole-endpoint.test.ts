@@ -57,7 +57,7 @@ describe('the only endpoint of a service', () => {
     expect(await dispatchersIn(95, { resolver: new FakeResolver(['10.0.0.1:80', '10.0.0.2:80']) })).toBe(2);
   });
 
-  it('finishes the call in flight on the old connection, and close() waits for it', async () => {
+  it('finishes the call in flight on the old connection, however long that takes, and close() waits for it', async () => {
     const clock = new FakeClock();
     const { promise: arrived, resolve: answer } = Promise.withResolvers<{ body: string }>();
     const transport = new FakeTransport(({ path }) => (path === '/slow' ? arrived : {}));
@@ -66,12 +66,15 @@ describe('the only endpoint of a service', () => {
       clock,
       transport,
       resolver,
-      timeout: { total: 60_000 },
+      timeout: { total: 600_000 },
     });
     const slow = client.request('/slow');
     await clock.advance(35_000);
     expect((await client.request('/')).statusCode).toBe(200);
     expect(transport.open).toBe(1);
+    await clock.advance(300_000);
+    expect(transport.open).toBe(1);
+    expect(transport.requests).toHaveLength(2);
     let closed = false;
     const closing = client.close().then(() => {
       closed = true;

@@ -1,4 +1,4 @@
-import { type Target, targetName } from '../../core/target.ts';
+import { portNumber, type Target, targetName } from '../../core/target.ts';
 import { WatchError } from './errors.ts';
 import { portsFound } from './ports.ts';
 import type { ServiceState } from './service.ts';
@@ -32,7 +32,7 @@ export function problemOf(
   const { rule } = view;
   if (rule.by === 'none')
     return new WatchError(
-      `the Service ${name} has no port ${target.port ?? targetName(target)}: its ports are ${rule.ports.join(', ')}`,
+      `the Service ${name} has no port ${target.port ?? portNumber(target)}: its ports are ${rule.ports.join(', ')}`,
       'STEERSMAN_ERR_PORT',
     );
   if (!view.portless) return undefined;

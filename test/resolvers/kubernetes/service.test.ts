@@ -96,6 +96,9 @@ describe('ports', () => {
       'cannot resolve orders:8080: the Service orders in shop has no port 8080: its ports are http 80, grpc 90',
     );
     expect(heard.sets).toEqual([]);
+    const secure = listen('https://orders');
+    await secure.until(() => secure.errors.length > 0);
+    expect(secure.errors[0]?.message).toContain('has no port 443: its ports are http 80, grpc 90');
   });
 
   test('so is a name it does not have, and a port that none of its slices has', async () => {
