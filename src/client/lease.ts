@@ -57,7 +57,7 @@ export class Lease {
     if (this.#end !== undefined) {
       try {
         const late: unknown = this.#end(outcome);
-        if (late instanceof Promise) late.catch((error) => this.#judge.balancerFailed(error));
+        if (late instanceof Promise) this.#watchOver(late);
       } catch (error) {
         judge.balancerFailed(error);
       }
@@ -70,5 +70,9 @@ export class Lease {
     if (failed) backend.failures++;
     if (this.#trial !== undefined) this.#trial(failed ? 'failure' : 'success');
     else if (failed || backend.circuit !== undefined) judge.report(backend, failed, this.#epoch);
+  }
+
+  #watchOver(late: Promise<unknown>): void {
+    late.catch((error) => this.#judge?.balancerFailed(error));
   }
 }
