@@ -4,8 +4,6 @@ const limit = 10_000;
 const names = new Map<string, string>();
 
 /** The same string each time: JSON brings a copy of a node's name with each of its pods. */
-export function shared(name: string): string;
-export function shared(name: string | undefined): string | undefined;
 export function shared(name: string | undefined): string | undefined {
   if (name === undefined) return undefined;
   const first = names.get(name);
