@@ -181,25 +181,44 @@ describe('the whole service', () => {
   });
 
   it('closed connections in the gap between two POSTs of a caller: none fails', {
-    timeout: 60_000,
-  }, async () => {
-    await using fleet = await Fleet.start(2, { kind: 'raw', idle: 100 });
-    await using client = clientOf(fleet.endpoints);
-    let failed = 0;
+    timeout: 120_000,
+  }, async ({ skip }) => {
     const calls = 4_000;
     const lanes = 80;
-    const lane = async (): Promise<void> => {
-      for (let i = 0; i < calls / lanes; i++) {
-        const { told } = await fleet.history.call(client, 'POST');
-        if (told !== 'ok') failed++;
-        // What the server waits too, give or take.
-        await pause(97 + 6 * Math.random());
-      }
+    const idle = 100;
+    const round = async (): Promise<{ failed: number; late: number }> => {
+      await using fleet = await Fleet.start(2, { kind: 'raw', idle });
+      await using client = clientOf(fleet.endpoints);
+      let failed = 0;
+      let late = 0;
+      const lane = async (): Promise<void> => {
+        for (let i = 0; i < calls / lanes; i++) {
+          const { told } = await fleet.history.call(client, 'POST');
+          if (told !== 'ok') failed++;
+          // What the server waits too, give or take.
+          const gap = idle - 3 + 6 * Math.random();
+          const begun = performance.now();
+          await pause(gap);
+          late = Math.max(late, performance.now() - begun - gap);
+        }
+      };
+      await Promise.all(Array.from({ length: lanes }, lane));
+      expect(fleet.history.check()).toMatchObject({ twice: [], missing: [] });
+      return { failed, late };
     };
-    await Promise.all(Array.from({ length: lanes }, lane));
-    console.log(`keep-alive races: ${failed} of ${calls} POSTs failed`);
-    expect(failed).toBe(0);
-    expect(fleet.history.check()).toMatchObject({ twice: [], missing: [] });
+    let late = 0;
+    for (let i = 0; i < 3; i++) {
+      const result = await round();
+      late = result.late;
+      console.log(
+        `keep-alive races: ${result.failed} of ${calls} POSTs failed; timers were up to ${late.toFixed()} ms late`,
+      );
+      if (result.failed === 0) return;
+      // A machine on which a process stands still for as long as a server waits has its servers close connections
+      // whose requests lie unread, and has no gap of 97 to 103 ms.
+      expect(late).toBeGreaterThan(idle / 2);
+    }
+    skip(`processes of this machine stand still for ${late.toFixed()} ms: gaps of ${idle} ms cannot be had`);
   });
 });
 
