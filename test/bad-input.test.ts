@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Backend,
+  type Backends,
   type Balancer,
   consistentHash,
   createClient,
@@ -210,6 +212,13 @@ describe('bad input at construction', () => {
       expect(error).toBeInstanceOf(Error);
       expect(error.message.length).toBeLessThan(700);
     }
+  });
+
+  it('takes a function that has the methods, such as a class whose static ones they are', async () => {
+    const first = Object.assign(() => {}, { pick: (backends: Backends): Backend => backends[0] });
+    const client = createClient('http://orders.shop', { ...own, balancer: first });
+    expect((await client.pick()).endpoint.address).toBe('10.0.0.1');
+    await client.close();
   });
 
   it('takes upper case as lower case', async () => {

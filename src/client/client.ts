@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import type { Dispatcher } from 'undici';
+import type { Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { parseTarget, targetName } from '../core/target.ts';
@@ -12,6 +13,7 @@ import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
 import { leanRequest } from './fetch/request.ts';
+import { type RequestBody, requestBody } from './fetch/request-body.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
 import { checkFixed, checkServiceOptions, merged, type ServiceOptions } from './options.ts';
@@ -94,7 +96,7 @@ export class Client {
     const { body } = given;
     const full = { method: 'GET', ...given, origin } as Dispatcher.RequestOptions;
     if (body instanceof FormData || body instanceof URLSearchParams)
-      Object.assign(full, encodeForm(body, given.headers));
+      Object.assign(full, encodeForm(body, given.headers, this.#service.random));
     return this.#dispatcher.request(full);
   }
 
@@ -188,10 +190,13 @@ function checkedOutcome(outcome: Outcome, lease: Lease): Outcome {
   );
 }
 
-/** What undici's dispatchers do not take themselves: the platform encodes it. */
-function encodeForm(form: FormData | URLSearchParams, headers: unknown): { body: unknown; headers: unknown } {
-  const encoded = new Response(form as never);
-  const flat = ['content-type', encoded.headers.get('content-type') ?? ''];
+/** What undici's dispatchers do not take themselves. */
+function encodeForm(
+  form: FormData | URLSearchParams,
+  headers: unknown,
+  random: Random,
+): { body: unknown; headers: unknown } {
+  const { type = '', length, payload } = requestBody(form, false, random) as RequestBody;
   const given = new Headers();
   if (Array.isArray(headers) && !Array.isArray(headers[0])) {
     for (let i = 0; i + 1 < headers.length; i += 2) given.append(String(headers[i]), String(headers[i + 1]));
@@ -205,6 +210,7 @@ function encodeForm(form: FormData | URLSearchParams, headers: unknown): { body:
         if (one != null) given.append(name, String(one));
     }
   }
-  for (const [name, value] of given) if (name !== 'content-type') flat.push(name, value);
-  return { body: form instanceof URLSearchParams ? String(form) : encoded.body, headers: flat };
+  given.set('content-type', type);
+  if (length !== undefined) given.set('content-length', String(length));
+  return { body: payload(), headers: [...given].flat() };
 }

@@ -1,5 +1,5 @@
 import { type Clock, holdProcess } from '../core/clock.ts';
-import { distinct, type Endpoint } from '../core/endpoint.ts';
+import type { Endpoint } from '../core/endpoint.ts';
 import { ClosedError, DiscoveryWarning, ResolveError } from '../core/errors.ts';
 import { guardedWatch } from '../core/guarded-watch.ts';
 import type { Resolver, SetInfo, Watch } from '../core/resolver.ts';
@@ -189,16 +189,10 @@ export class Discovery {
     this.#staleSince = undefined;
     const first = !this.#resolved;
     this.#resolved = true;
-    const { added, removed, changed } = this.#context.apply(endpoints);
+    const { changed, ...set } = this.#context.apply(endpoints);
     if (first || changed) {
       const { source } = this.#info;
-      this.#context.events.emit('endpoints', {
-        target,
-        endpoints: distinct(endpoints),
-        added,
-        removed,
-        source,
-      });
+      this.#context.events.emit('endpoints', { target, ...set, source });
     }
     if (first) this.#tell((waiter) => waiter.resolved());
   }

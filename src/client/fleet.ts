@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { Clock, Random } from '../core/clock.ts';
-import { type Endpoint, sameEndpoint } from '../core/endpoint.ts';
+import { distinct, type Endpoint, sameEndpoint } from '../core/endpoint.ts';
 import { Circuit, type CircuitState } from '../health/circuit.ts';
 import { inPanic, maxEjected } from '../health/ejection.ts';
 import { LiveBackend } from './backend.ts';
@@ -23,6 +23,8 @@ export interface EndpointSnapshot {
 
 /** What changed with a new set. */
 export interface Difference {
+  /** The set, each id once. */
+  readonly endpoints: readonly Endpoint[];
   readonly added: readonly Endpoint[];
   readonly removed: readonly Endpoint[];
   /** Also when only what is said of an endpoint changed, such as its weight. */
@@ -119,7 +121,8 @@ export class Fleet {
     }
     const changed = retold || added.length > 0 || removed.length > 0;
     if (changed) this.#refresh(retold);
-    return { added, removed, changed };
+    const unique = seen.size === endpoints.length ? endpoints : distinct(endpoints);
+    return { endpoints: unique, added, removed, changed };
   }
 
   /** A use that began in `epoch` of the backend's circuit has ended, and says something about its health. */

@@ -42,7 +42,7 @@ export function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): b
   });
 }
 
-/** The endpoints of a reported set, in an array of their own: of several with one id the first. */
+/** Of several endpoints with one id the first. */
 export function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
   const ids = new Set<string>();
   return endpoints.filter(({ id }) => !ids.has(id) && ids.add(id));

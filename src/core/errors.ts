@@ -22,7 +22,10 @@ export interface Attempt {
 
 const brand: symbol = Symbol.for('steersman.DiscoveryError');
 
-/** What all errors of this library's own share. Network errors pass through as they are. */
+/**
+ * What all errors of this library's own share. Network errors pass through as they are. Each class says its name, which
+ * a bundler's minifier would change otherwise.
+ */
 export abstract class DiscoveryError extends Error {
   abstract readonly code: string;
   /** `orders.shop:8080` */
@@ -36,7 +39,6 @@ export abstract class DiscoveryError extends Error {
     options?: { cause?: unknown; attempts?: readonly Attempt[] },
   ) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
-    this.name = new.target.name;
     this.target = typeof target === 'string' ? target : targetName(target);
     this.attempts = options?.attempts ?? [];
   }
@@ -46,16 +48,19 @@ Object.defineProperty(DiscoveryError.prototype, brand, { value: true });
 
 /** The name was never resolved in time; `cause` is the resolver's last error. */
 export class ResolveError extends DiscoveryError {
+  override readonly name = 'ResolveError';
   readonly code = 'STEERSMAN_ERR_RESOLVE';
 }
 
 /** The name resolved to an empty set. */
 export class NoEndpointsError extends DiscoveryError {
+  override readonly name = 'NoEndpointsError';
   readonly code = 'STEERSMAN_ERR_NO_ENDPOINTS';
 }
 
 /** The opt-in circuit of the whole service is open. */
 export class CircuitOpenError extends DiscoveryError {
+  override readonly name = 'CircuitOpenError';
   readonly code = 'STEERSMAN_ERR_CIRCUIT_OPEN';
   /** ms until a trial call is let through. */
   readonly retryAfter: number;
@@ -68,16 +73,19 @@ export class CircuitOpenError extends DiscoveryError {
 
 /** The total deadline of the call has passed. */
 export class DeadlineError extends DiscoveryError {
+  override readonly name = 'DeadlineError';
   readonly code = 'STEERSMAN_ERR_DEADLINE';
 }
 
 /** A bounded queue is full. */
 export class OverloadError extends DiscoveryError {
+  override readonly name = 'OverloadError';
   readonly code = 'STEERSMAN_ERR_OVERLOAD';
 }
 
 /** The client was closed. */
 export class ClosedError extends DiscoveryError {
+  override readonly name = 'ClosedError';
   readonly code = 'STEERSMAN_ERR_CLOSED';
 }
 

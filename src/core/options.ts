@@ -94,10 +94,12 @@ export function arrayOf(check: Check): Check {
   };
 }
 
-/** An object that has these methods, e.g. `implementing('a Balancer', 'pick')`. */
+/** An object that has these methods, e.g. `implementing('a Balancer', 'pick')`; a class whose static methods they are will do. */
 export function implementing(what: string, ...methods: readonly string[]): Check {
   return (value, name) => {
     const object = value as Record<string, unknown> | null;
+    if (typeof value === 'function' && methods.every((method) => typeof object?.[method] === 'function'))
+      return;
     if (typeof value !== 'object' || object === null) throw wrong(name, what, value);
     for (const method of methods) {
       if (typeof object[method] !== 'function')

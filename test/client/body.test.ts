@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { mkdtempSync, openAsBlob, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { StreamedBody } from '../../src/client/body.ts';
@@ -14,6 +17,7 @@ import { refusingEndpoint } from '../support/tcp.ts';
 interface Received {
   readonly method: string;
   readonly type: string | undefined;
+  readonly length: string | undefined;
   readonly body: string;
 }
 
@@ -32,7 +36,8 @@ async function recording(...statuses: number[]): Promise<{ at: Endpoint; receive
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const chunk of request.setEncoding('latin1')) body += chunk;
-    received.push({ method: request.method ?? '', type: request.headers['content-type'], body });
+    const { 'content-type': type, 'content-length': length } = request.headers;
+    received.push({ method: request.method ?? '', type, length, body });
     response.statusCode = statuses.shift() ?? 200;
     response.end('ok');
   });
@@ -98,6 +103,7 @@ describe.each(Object.keys(ways))('%s', (way) => {
       if (kind === 'a FormData') {
         expect(received[0]?.type).toMatch(/^multipart\/form-data; ?boundary=/);
         expect(received[0]?.body).toBe(received[1]?.body);
+        expect(received[0]?.length).toBe(String(received[0]?.body.length));
       }
       if (kind === 'a URLSearchParams')
         expect(received[0]?.type).toMatch(/^application\/x-www-form-urlencoded/);
@@ -137,6 +143,21 @@ describe.each(Object.keys(ways))('%s', (way) => {
     const error: unknown = await send(client, body).catch((caught: unknown) => caught);
     expect([error, (error as Error).cause]).toContain(mistake);
     expect(client.snapshot().endpoints[0]?.failures).toBe(0);
+  });
+
+  it('fails with the error of a form whose file has changed since it was opened', async () => {
+    const { at } = await recording();
+    const folder = mkdtempSync(join(tmpdir(), 'steersman-'));
+    const file = join(folder, 'a.txt');
+    writeFileSync(file, 'contents');
+    const data = new FormData();
+    data.set('file', await openAsBlob(file));
+    writeFileSync(file, 'more than that');
+    await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
+    const error: unknown = await send(client, data).catch((caught: unknown) => caught);
+    const names = [(error as Error).name, ((error as Error).cause as Error | undefined)?.name];
+    expect(names).toContain('NotReadableError');
+    rmSync(folder, { recursive: true });
   });
 
   it('destroys a stream that it could not send, so that its source is not left open', async () => {
