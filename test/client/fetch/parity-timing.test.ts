@@ -89,6 +89,8 @@ async function entries(run: Case, fetch: Fetching): Promise<unknown[]> {
     expect(duration).toBeCloseTo(Number(responseEnd) - Number(startTime));
     for (const [key, value] of Object.entries(rest)) {
       if (value === startTime) rest[key] = 'start';
+      // Newer ones say it twice.
+      else if (value === responseStart) rest[key] = 'with the answer';
       else if (value === said['redirectEnd'] && value !== 0) rest[key] = 'after the redirect';
     }
     return rest;
