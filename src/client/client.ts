@@ -75,6 +75,7 @@ export class Client {
   /** The platform's `fetch`, of a path of this service or a URL at its origin. */
   async fetch(input: string | URL | Request, init?: FetchInit): Promise<Response> {
     const service = this.#service;
+    if (input == null) throw new TypeError(`fetch needs a path, a URL or a Request, got ${input}`);
     const target = input instanceof Request ? input : new URL(input, service.identity.origin);
     const url = target instanceof URL ? target : new URL(target.url);
     this.#checkOrigin(url);

@@ -63,7 +63,7 @@ export function createFetch(options: AgentOptions = {}): Fetch {
     return call(service, Place.of(url), input, init);
   };
 
-  const wrapped = (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
+  const fetch = (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
     try {
       // Someone who names a dispatcher means it.
       if ((init as { dispatcher?: unknown } | null | undefined)?.dispatcher != null)
@@ -82,7 +82,7 @@ export function createFetch(options: AgentOptions = {}): Fetch {
     }
   };
 
-  return Object.assign(wrapped, {
+  return Object.assign(fetch, {
     dispatcher: agent,
     snapshot: () => agent.snapshot(),
     on: <E extends ClientEvent>(event: E, listener: Listener<E>) => agent.subscribe(event, listener),

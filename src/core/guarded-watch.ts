@@ -1,3 +1,4 @@
+import { disown } from './disown.ts';
 import { setProblem } from './reported-set.ts';
 import type { Resolver, ResolverListener, Watch } from './resolver.ts';
 import { type Target, targetName } from './target.ts';
@@ -28,7 +29,12 @@ export function guardedWatch(resolver: Resolver, target: Target, listener: Resol
     },
     onError,
   });
-  if (typeof watch?.close !== 'function') throw new TypeError('resolver.watch() returned no Watch');
+  if (typeof watch?.close !== 'function') {
+    closed = true;
+    early = undefined;
+    disown(watch);
+    throw new TypeError('resolver.watch() returned no Watch');
+  }
   const told = early;
   if (told.length === 0) early = undefined;
   else {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { Dispatcher as DispatcherType } from 'undici';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
+import { type Check, checkOptions, integer, object, type Shape } from '../core/options.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { modernHandler } from '../undici/handler.ts';
 import { Dispatcher, errors } from '../undici/index.ts';
@@ -165,7 +166,7 @@ class FakeDispatcher extends Dispatcher {
         headers: headersOf(options.headers),
         body,
       };
-      const answer = Promise.resolve(this.#serve(request));
+      const answer = Promise.resolve(this.#serve(request)).then(checkedReply);
       const early = await Promise.race([answer, nextTurn()]);
       if (exchange.ended) return;
       if (early !== undefined && 'refuse' in early) {
@@ -260,6 +261,27 @@ class FakeExchange implements DispatcherType.DispatchController {
 }
 
 /** Resolves to nothing after one turn of the event loop. */
+const isError: Check = (value, name) => {
+  if (!(value instanceof Error)) throw new TypeError(`option ${name} must be an Error, got ${String(value)}`);
+};
+
+const replyShape: Shape = {
+  status: integer(200, 599),
+  headers: object,
+  body: (value, name) => {
+    if (typeof value !== 'string' && !Buffer.isBuffer(value))
+      throw new TypeError(`option ${name} must be a string or a Buffer, got ${typeof value}`);
+  },
+  refuse: isError,
+  reset: isError,
+};
+
+/** A reply that says nothing known would be an empty 200, whatever the test meant. */
+function checkedReply(reply: FakeReply): FakeReply {
+  checkOptions('reply of the fake server', replyShape, reply);
+  return reply;
+}
+
 function nextTurn(): Promise<undefined> {
   return new Promise((resolve) => setImmediate(() => resolve(undefined)));
 }

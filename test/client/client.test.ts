@@ -33,6 +33,14 @@ describe('createClient', () => {
     expect(transport.open).toBe(0);
   });
 
+  it('fetches nothing where the path is missing', async () => {
+    const { client, transport } = make();
+    for (const missing of [undefined, null])
+      await expect(client.fetch(missing as never)).rejects.toThrow(`fetch needs a path, a URL or a Request`);
+    expect(transport.requests).toEqual([]);
+    await client.close();
+  });
+
   it('is ready when the first set is there, and says why it is not', async () => {
     const resolver = new FakeResolver();
     const { client } = make({ resolver, timeout: { resolve: 50 } });

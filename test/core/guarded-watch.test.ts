@@ -121,15 +121,25 @@ describe.each(Object.entries(watchers))('a resolver that breaks its contract, %s
     await watched.close();
   });
 
-  it('and returns no Watch is refused', () => {
-    const { listener } = notes();
-    for (const nothing of [undefined, Promise.resolve(quiet), {}]) {
-      expect(() =>
-        watch(
-          resolver(() => nothing as never),
-          listener,
-        ),
-      ).toThrow('returned no Watch');
+  it('and returns no Watch is refused, and not heard', async () => {
+    const { listener, heard } = notes();
+    let late: ResolverListener | undefined;
+    const makers = [
+      () => undefined,
+      async () => quiet,
+      async () => Promise.reject(new Error('boom')),
+      () => ({}),
+    ];
+    for (const nothing of makers) {
+      const refused = resolver((listener) => {
+        late = listener;
+        listener.onEndpoints(one);
+        return nothing() as never;
+      });
+      expect(() => watch(refused, listener)).toThrow('returned no Watch');
+      await null;
+      late?.onEndpoints(two);
     }
+    expect(heard).toEqual([]);
   });
 });

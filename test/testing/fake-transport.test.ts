@@ -61,6 +61,20 @@ describe('FakeTransport', () => {
     expect(transport.requests).toHaveLength(1);
   });
 
+  it.each([
+    [undefined, 'options must be an object, got undefined'],
+    ['text', 'options must be an object, got "text"'],
+    [{ error: new Error('x') }, 'unknown option error: known are status, headers, body, refuse, reset'],
+    [{ status: 100 }, 'option status must be between 200 and 599, got 100'],
+    [{ body: { a: 1 } }, 'option body must be a string or a Buffer, got object'],
+    [{ refuse: 'no' }, 'option refuse must be an Error, got no'],
+  ])('says what is wrong with a reply: %j', async (reply, message) => {
+    const transport = new FakeTransport(() => reply as never);
+    const resolver = new FakeResolver(['10.0.0.1:80']);
+    await using client = createClient('http://orders.shop', { resolver, transport, retry: false });
+    await expect(client.request('/')).rejects.toThrow(`reply of the fake server: ${message}`);
+  });
+
   it('can change its mind', async () => {
     const transport = new FakeTransport();
     const dispatcher = transport(identity, at);
