@@ -217,6 +217,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
   upgraded(attempt: Attempt, status: number, headers: IncomingHttpHeaders, socket: Duplex): void {
     this.#commit(attempt);
     this.#done = true;
+    this.#service.upgrades.add(socket);
     this.handler.onRequestUpgrade?.(this, status, headers, socket);
   }
 

@@ -154,8 +154,8 @@ export class Client {
   }
 
   /**
-   * Takes no new calls, lets those in flight finish for up to `pool.drainTimeout`, and frees every socket, timer and
-   * watch. Upgraded connections, such as a WebSocket, belong to whoever asked for them, and stay.
+   * Takes no new calls, lets those in flight and upgraded connections, such as a WebSocket, go on for up to
+   * `pool.drainTimeout`, and frees every socket, timer and watch.
    */
   close(): Promise<void> {
     return this.#dispatcher.close();

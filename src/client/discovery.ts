@@ -8,6 +8,9 @@ import type { Events } from './events.ts';
 import type { Difference } from './fleet.ts';
 import type { Settings } from './settings.ts';
 
+/** ms that a watch may take to close: it is somebody else's code. */
+const closePatience = 5_000;
+
 /** Waits for the first set. */
 export interface Waiter {
   resolved(): void;
@@ -173,12 +176,19 @@ export class Discovery {
   async #stop(): Promise<void> {
     const watch = this.#watch;
     this.#watch = undefined;
+    if (watch === undefined) return;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#context.clock.schedule(closePatience, () =>
+      reject(new Error(`it took more than ${closePatience} ms`)),
+    );
     try {
-      await watch?.close();
+      await Promise.race([watch.close(), late]);
     } catch (cause) {
       const target = targetName(this.#context.target);
       const error = new Error(`the watch of ${target} failed to close`, { cause });
       this.#context.events.emit('error', { target, error });
+    } finally {
+      cancel();
     }
   }
 

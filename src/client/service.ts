@@ -21,6 +21,7 @@ import { Latencies } from './latencies.ts';
 import type { Judge } from './lease.ts';
 import { Picker } from './picker.ts';
 import type { Settings } from './settings.ts';
+import { Upgrades } from './upgrades.ts';
 
 /** Everything a service is made of; see `client/defaults.ts` for where it comes from. */
 export interface ServiceParts {
@@ -65,6 +66,7 @@ export class Service implements Judge {
   readonly random: Random;
   readonly wallClock: () => number;
   readonly deadlines: Deadlines;
+  readonly upgrades: Upgrades = new Upgrades();
   readonly events: Events = new Events();
   /** Hears of each dispatcher that is made for an endpoint. */
   connected: ((dispatcher: Dispatcher) => void) | undefined;
@@ -294,6 +296,7 @@ export class Service implements Judge {
   destroy(error: Error): void {
     void this.close();
     this.#fleet.destroy(error);
+    this.upgrades.destroy();
   }
 
   async #close(): Promise<void> {
@@ -301,7 +304,9 @@ export class Service implements Judge {
     await Promise.resolve();
     const stopped = this.#discovery.close();
     this.#circuit?.close();
+    const due = this.clock.now() + this.settings.drainTimeout;
     await Promise.all([stopped, this.#fleet.close()]);
+    await this.upgrades.drain(this.clock, due - this.clock.now());
     this.deadlines.rest();
   }
 

@@ -2,9 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
+import { createClient } from '../../src/client/client.ts';
 import { createFetch } from '../../src/client/fetch.ts';
 import type { Backend } from '../../src/core/backend.ts';
 import type { Balancer } from '../../src/core/balancer.ts';
+import type { Resolver } from '../../src/core/resolver.ts';
+import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { endpoint } from '../../src/testing/values.ts';
 import { type Caller, errno, Script } from '../support/script.ts';
@@ -227,6 +230,27 @@ describe('ejection', () => {
     expect(script.service.snapshot().endpoints.map(({ state }) => state)).toEqual(['active', 'active']);
     expect(script.count('ejected')).toBe(0);
     await script.service.close();
+  });
+
+  it('closes within five seconds though its watch never does, and says so', async () => {
+    const clock = new FakeClock();
+    const hanging: Resolver = {
+      watch: () => ({ refresh() {}, close: () => new Promise(() => {}) }),
+    };
+    const client = createClient('http://orders.shop', { resolver: hanging, clock });
+    void client.ready().catch(() => {});
+    const errors: unknown[] = [];
+    client.on('error', ({ error }) => errors.push(error));
+    const closed = client.close();
+    await clock.advance(5_000);
+    await closed;
+    expect(errors).toEqual([
+      expect.objectContaining({
+        message: 'the watch of orders.shop failed to close',
+        cause: expect.objectContaining({ message: 'it took more than 5000 ms' }),
+      }),
+    ]);
+    expect(clock.pending).toBe(0);
   });
 
   it('leaves calls in flight alone, and close() cuts them after the drain timeout', async () => {
