@@ -46,7 +46,8 @@ const rateMemory = 2_000;
  *   some turns gets a call all the same, the sooner the less it is to blame.
  * - `t`, 0 … 1, is by how much the differences of `r` are to be believed: the slope of the regression of samples on
  *   the `r` before them, over the last 1,000 calls (empirical Bayes; where pods are alike `r` is chance, and foretells
- *   nothing). Factors within 1.5 % of 1 count as 1, and costs within some 3 % as equal.
+ *   nothing). It is at least 0.6 ÷ the calls in flight, up to 0.3: clients that each see a small part of the load do
+ *   best to keep to different pods. Factors within 2 % of 1 count as 1, and costs within some 3 % as equal.
  * - `a` is the age of the oldest call without an answer, over what is expected of it, up to 30: a stall shows before
  *   any answer does.
  * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
@@ -161,14 +162,14 @@ class Adaptive implements Balancer {
     const awaited = use.linked;
     use.unlink();
     this.#free.push(use);
-    this.#uses--;
+    const inflight = this.#uses--;
     member.uses--;
     member.count();
     if (outcome.kind !== 'cancelled') {
       const at = start + outcome.latency;
       // An answer that was there before the last stall began was not delayed by it.
       const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
-      member.learn(outcome, seen, at, blur);
+      member.learn(outcome, seen, at, blur, inflight);
       if (member.suspicion > 0) {
         member.lastUse = this.#pulse.now;
         member.jitter = 0.8 + 0.4 * this.#random();
@@ -178,6 +179,7 @@ class Adaptive implements Balancer {
         this.#pulse.now - start - (this.#pulse.stalled - use.stalled),
         seen,
         this.#pulse.now,
+        inflight,
       );
     }
     if (member.uses === 0) member.idleFrom(this.#pulse.now);

@@ -9,6 +9,8 @@ const judgedSamples = 1_000;
 const judgedAtOnce = 16;
 /** … and believed until then, as if a deviation of 1 had proven true. */
 const belief = 1;
+/** What is known is believed this much in any case, by a client with two calls in flight or fewer; by one with more, less. */
+const leastTrust = 0.3;
 /** Failures are never taken for impossible, nor is a broken backend: the share of calls that meet either by chance. */
 const leastFailureRate = 1e-4;
 const brokenRate = 1e-3;
@@ -44,15 +46,18 @@ export class Fleet {
   }
 
   /**
-   * Takes a relative latency and the sample that came after it. The slope of the regression of samples on what was
-   * known before them is by how much that is to be shrunk towards 1: what is chance foretells nothing.
+   * Takes a relative latency, the sample that came after it, and how many calls this client had in flight. The slope
+   * of the regression of samples on what was known before them is by how much that is to be shrunk towards 1: what is
+   * chance foretells nothing. But clients that each see a small part of the load do best to keep to different
+   * backends, and chance tells them which.
    */
-  judge(relative: number, sample: number): void {
+  judge(relative: number, sample: number, inflight: number): void {
     const excess = relative - 1;
     this.#spread += excess * excess;
     this.#foretold += excess * (sample - 1);
     if (++this.#judged % judgedAtOnce !== 0) return;
-    this.trust = Math.min(1, Math.max(0, (belief + this.#foretold) / (belief + this.#spread)));
+    const least = leastTrust / Math.max(1, inflight / 2);
+    this.trust = Math.min(1, Math.max(least, (belief + this.#foretold) / (belief + this.#spread)));
     const kept = 1 - judgedAtOnce / judgedSamples;
     this.#spread *= kept;
     this.#foretold *= kept;

@@ -18,7 +18,7 @@ const mostSample = 2;
 /** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess goes faster, a smaller one slower. */
 const rest = 6_000;
 /** A factor this near to 1 is taken for 1. */
-const alike = 0.015;
+const alike = 0.02;
 /** How much an old call without an answer adds to a backend's calls, per expected time that it has waited. */
 const ageWeight = 0.3;
 const mostAge = 30;
@@ -78,8 +78,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return (this.fleet?.unit ?? 0) * this.relative * seen;
   }
 
-  /** Takes an answered call into account; `blur` is by how many ms too long we may have measured. */
-  learn(outcome: Sample, seen: number, at: number, blur: number): void {
+  /**
+   * Takes an answered call into account; `blur` is by how many ms too long we may have measured, `inflight` how many
+   * calls there were in all.
+   */
+  learn(outcome: Sample, seen: number, at: number, blur: number, inflight: number): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
     if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
@@ -94,13 +97,13 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
     const unit = latency / seen;
-    this.#blend(fleet.measure(unit, mostSample), at);
+    this.#blend(fleet.measure(unit, mostSample), at, inflight);
   }
 
   /** A call was given up that had waited longer than expected: it would have taken at least that. */
-  learnAtLeast(waited: number, seen: number, at: number): void {
+  learnAtLeast(waited: number, seen: number, at: number, inflight: number): void {
     if (this.fleet?.unit === undefined || waited <= this.expected(seen)) return;
-    this.#blend(waited / seen / this.fleet.unit, at);
+    this.#blend(waited / seen / this.fleet.unit, at, inflight);
   }
 
   /** Forgets while idle. */
@@ -148,11 +151,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return this.uses > 0 || this.relative !== 1 || this.suspicion > 0;
   }
 
-  #blend(ratio: number, at: number): void {
+  #blend(ratio: number, at: number, inflight: number): void {
     const { relative } = this;
     const most = relative > 1 ? mostSample * relative : mostSample;
     const sample = Math.min(most, Math.max(leastSample, ratio));
-    this.fleet?.judge(relative, sample);
+    this.fleet?.judge(relative, sample, inflight);
     const elapsed = at - this.#sampled;
     this.#samples++;
     let weight = leastSampleWeight;
