@@ -63,16 +63,51 @@ class Side {
   }
 }
 
+/** What is known about a service: its side in the zone, and the one elsewhere. */
+class Sides {
+  readonly near = new Side();
+  readonly far = new Side();
+  /** Share that goes elsewhere; begins evenly spread, because the zone may be small. */
+  #spill = 1;
+  #even = 1;
+
+  /** Whether a call goes elsewhere, by a random number from 0 to 1. */
+  goesFar({ near, far, even }: Split, random: number): boolean {
+    this.#even = even;
+    return random < Math.min(this.#spill, even) || this.#nearIsStuck(near.length, far.length);
+  }
+
+  /** Far more calls wait than usually do, and than elsewhere. */
+  #nearIsStuck(nearCount: number, farCount: number): boolean {
+    const { inflight, usualInflight } = this.near;
+    if (inflight <= 3 * usualInflight + nearCount + 2) return false;
+    return inflight / nearCount > (2 * (this.far.inflight + 1)) / farCount;
+  }
+
+  /** After an answer from the zone. */
+  adjust(): void {
+    const near = this.near.latency;
+    const far = this.far.latency;
+    if (near === undefined || far === undefined) return;
+    if (!(near > 0 && far > 0)) return;
+    const excess = Math.log(near / (tolerance * far));
+    this.#spill = Math.min(this.#spill, this.#even) + gain * Math.min(fastest, Math.max(slowest, excess));
+    this.#spill = Math.min(this.#even, Math.max(leastSpill, this.#spill));
+  }
+}
+
 interface Split {
   readonly near: Backends;
   readonly far: Backends;
   /** The share that goes elsewhere when calls are spread evenly over all. */
   readonly even: number;
+  readonly sides: Sides;
 }
 
 /** One use; the object and its release are used again. */
 class ZonedUse {
   near = true;
+  sides: Sides | undefined = undefined;
   /** Begun and not ended. */
   open = false;
   inner: Release | undefined = undefined;
@@ -88,13 +123,10 @@ class ZoneAware implements Balancer {
   readonly #zone: string;
   readonly #random: Random;
   readonly #splits = new WeakMap<Backends, Split | 'whole'>();
-  readonly #near = new Side();
-  readonly #far = new Side();
+  /** By backend, because services may share one balancer. */
+  readonly #sides = new WeakMap<Backend, Sides>();
   readonly #free: ZonedUse[] = [];
   readonly #end = (use: ZonedUse, outcome: Outcome): void => this.#release(use, outcome);
-  /** Share that goes elsewhere; begins evenly spread, because the zone may be small. */
-  #spill = 1;
-  #even = 1;
 
   constructor(inner: Balancer, zone: string, random: Random) {
     this.#inner = inner;
@@ -104,11 +136,10 @@ class ZoneAware implements Balancer {
 
   pick(backends: Backends, request: PickRequest): Backend {
     let split = this.#splits.get(backends);
-    if (split === undefined) this.#splits.set(backends, (split = splitOf(backends, this.#zone)));
+    if (split === undefined) this.#splits.set(backends, (split = this.#split(backends)));
     if (split === 'whole') return this.#inner.pick(backends, request);
-    const { near, far, even } = split;
-    this.#even = even;
-    const goFar = this.#nearIsStuck(near.length, far.length) || this.#random() < Math.min(this.#spill, even);
+    const { near, far, sides } = split;
+    const goFar = sides.goesFar(split, this.#random());
     const first = this.#inner.pick(goFar ? far : near, request);
     if (request.tried === undefined || !request.tried.has(first)) return first;
     return this.#inner.pick(goFar ? near : far, request);
@@ -118,7 +149,8 @@ class ZoneAware implements Balancer {
     const use = this.#free.pop() ?? new ZonedUse(this.#end);
     use.open = true;
     use.near = backend.endpoint.zone === this.#zone;
-    (use.near ? this.#near : this.#far).began();
+    use.sides = this.#sides.get(backend);
+    if (use.sides !== undefined) (use.near ? use.sides.near : use.sides.far).began();
     use.inner = this.#inner.begin?.(backend);
     return use.release;
   }
@@ -126,39 +158,29 @@ class ZoneAware implements Balancer {
   #release(use: ZonedUse, outcome: Outcome): void {
     if (!use.open) return;
     use.open = false;
-    const { inner, near } = use;
-    use.inner = undefined;
+    const { inner, near, sides } = use;
+    use.inner = use.sides = undefined;
     this.#free.push(use);
-    (near ? this.#near : this.#far).ended(outcome);
-    if (near) this.#adjust();
+    if (sides !== undefined) {
+      (near ? sides.near : sides.far).ended(outcome);
+      if (near) sides.adjust();
+    }
     inner?.(outcome);
   }
 
-  /** Far more calls wait than usually do, and than elsewhere. */
-  #nearIsStuck(nearCount: number, farCount: number): boolean {
-    const { inflight, usualInflight } = this.#near;
-    if (inflight <= 3 * usualInflight + nearCount + 2) return false;
-    return inflight / nearCount > (2 * (this.#far.inflight + 1)) / farCount;
+  #split(backends: Backends): Split | 'whole' {
+    const [near, ...moreNear] = backends.filter(({ endpoint }) => endpoint.zone === this.#zone);
+    const [far, ...moreFar] = backends.filter(({ endpoint }) => endpoint.zone !== this.#zone);
+    if (near === undefined || far === undefined) return 'whole';
+    let sides: Sides | undefined;
+    for (const backend of backends) if ((sides = this.#sides.get(backend)) !== undefined) break;
+    sides ??= new Sides();
+    for (const backend of backends) this.#sides.set(backend, sides);
+    return {
+      near: [near, ...moreNear],
+      far: [far, ...moreFar],
+      even: (moreFar.length + 1) / backends.length,
+      sides,
+    };
   }
-
-  #adjust(): void {
-    const near = this.#near.latency;
-    const far = this.#far.latency;
-    if (near === undefined || far === undefined) return;
-    if (!(near > 0 && far > 0)) return;
-    const excess = Math.log(near / (tolerance * far));
-    this.#spill = Math.min(this.#spill, this.#even) + gain * Math.min(fastest, Math.max(slowest, excess));
-    this.#spill = Math.min(this.#even, Math.max(leastSpill, this.#spill));
-  }
-}
-
-function splitOf(backends: Backends, zone: string): Split | 'whole' {
-  const [near, ...moreNear] = backends.filter(({ endpoint }) => endpoint.zone === zone);
-  const [far, ...moreFar] = backends.filter(({ endpoint }) => endpoint.zone !== zone);
-  if (near === undefined || far === undefined) return 'whole';
-  return {
-    near: [near, ...moreNear],
-    far: [far, ...moreFar],
-    even: (moreFar.length + 1) / backends.length,
-  };
 }

@@ -79,10 +79,24 @@ async function distribution(which: string, mean: number): Promise<Distribution> 
 }
 
 function numbers(name: string, text: string): number[] {
-  const values = text.split(',').map(Number);
-  if (values.some((value) => Number.isNaN(value)))
-    throw new TypeError(`--${name} must be numbers, got ${text}`);
-  return values;
+  return text.split(',').map((part) => number(name, part));
+}
+
+function number(name: string, text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (Number.isNaN(value)) throw new TypeError(`--${name}: ${JSON.stringify(text)} is not a number`);
+  return value;
+}
+
+async function scenarioIn(path: string): Promise<object> {
+  let own: unknown;
+  try {
+    own = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new TypeError(`--file ${path}: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof own === 'object' && own !== null && !Array.isArray(own)) return own;
+  throw new TypeError(`--file ${path}: a JSON object is needed`);
 }
 
 async function parse(args: readonly string[]): Promise<{
@@ -123,8 +137,7 @@ async function parse(args: readonly string[]): Promise<{
     throw new TypeError(
       `no scenario ${JSON.stringify(name)}: known are ${Object.keys(scenarios).join(', ')}`,
     );
-  const own: unknown = values.file === undefined ? {} : JSON.parse(await readFile(values.file, 'utf8'));
-  if (typeof own !== 'object' || own === null) throw new TypeError(`${values.file}: a JSON object is needed`);
+  const own = values.file === undefined ? {} : await scenarioIn(values.file);
   const given: Record<string, unknown> = {};
   for (const key of [
     'clients',
@@ -138,10 +151,10 @@ async function parse(args: readonly string[]): Promise<{
     'seed',
   ] as const) {
     const value = values[key];
-    if (value !== undefined) [given[key]] = numbers(key, value);
+    if (value !== undefined) given[key] = number(key, value);
   }
   if (values.speeds !== undefined) given['speeds'] = numbers('speeds', values.speeds);
-  const [mean = 10] = values.mean === undefined ? [] : numbers('mean', values.mean);
+  const mean = values.mean === undefined ? 10 : number('mean', values.mean);
   if (values.service !== undefined || values.mean !== undefined)
     given['service'] = await distribution(values.service ?? 'exponential', mean);
   if (values.arrivals !== undefined) given['arrivals'] = await distribution(values.arrivals, 1);

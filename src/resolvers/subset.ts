@@ -15,10 +15,14 @@ export interface SubsetOptions {
 /**
  * A part of what another resolver finds, for fleets in which every client cannot hold connections to every endpoint.
  * Each client chooses by rendezvous hashing of its key with each endpoint's id (Thaler, Ravishankar, 1998; gRPC's
- * `random_subsetting` does the same): endpoints get clients evenly but for chance, and when an endpoint comes or
- * goes, only the clients that gain or lose it change one connection. With 1,000 clients of 5,000 pods and a size of 100, a pod has
- * 20 connections, 5 at least and 38 at most; with a size of 20 chance leaves some without any: so let `size × clients / endpoints`
- * be 20 or more.
+ * `random_subsetting` does the same). When an endpoint comes or goes, only the clients that gain or lose it change one
+ * connection.
+ *
+ * Endpoints get clients evenly but for chance: their number is binomial. No choice that knows nothing of the other
+ * clients can be more even; those that are (deterministic subsetting, Beyer et al., "Site reliability engineering",
+ * 2016, ch. 20; bounded loads) need numbered clients, or all their keys. With 1,000 clients of 5,000 pods and a size of
+ * 100, a pod has 20 connections, 5 at least and 38 at most; with a size of 20, 2 % of the pods have none: so let
+ * `size × clients / endpoints` be 20 or more.
  */
 export function subset(resolver: Resolver, options: SubsetOptions): Resolver {
   implementing('a Resolver', 'watch')(resolver, 'resolver of subset');

@@ -56,6 +56,9 @@ export interface SimulationResult {
   readonly oracle?: RunResult;
 }
 
+/** More would not fit into memory, where each client sees every pod. */
+const mostPairs = 10_000_000;
+
 /**
  * Plays calls of M clients to N pods against balancers, by discrete events on a simulated clock: the balancers are
  * the real ones, through the sequence of pick, begin and release that the client uses, each client seeing its own
@@ -79,6 +82,11 @@ export function simulate(options: SimulateOptions): SimulationResult {
   const { policies, references = true, onProgress, ...rest } = options;
   if (policies === undefined) throw new TypeError('simulate: option policies is missing');
   const scenario = fullScenario(rest);
+  const { clients, pods, view } = scenario;
+  if (view === undefined && clients * pods > mostPairs)
+    throw new RangeError(
+      `simulate: clients × pods must be at most ${mostPairs}, got ${clients * pods}: give a view`,
+    );
   const run = (name: string, driver: Driver): RunResult => {
     const world = new World(scenario, driver);
     world.run(onProgress && ((ended) => onProgress(ended, scenario.requests, name)));

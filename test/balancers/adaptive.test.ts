@@ -279,6 +279,11 @@ describe('in simulation', () => {
       { happenings: [{ kind: 'stall', at: 20_000, pods: [0], duration: 2_000 }] },
       1.74 / 1.9,
     ],
+    [
+      'cold pods that join',
+      { pods: 30, happenings: [{ kind: 'join', at: 3_000, count: 6, coldFor: 3_000 }] },
+      0.4,
+    ],
   ])('%s: the tail is shorter than any other policy has, and near the ideal', (_, scenario, bound) => {
     const { adaptive = Number.NaN, ...others } = run(scenario);
     // Single runs differ by a few per cent.
@@ -294,6 +299,22 @@ describe('in simulation', () => {
     });
     expect(results['adaptive']?.failed).toBeLessThanOrEqual(0.002);
   });
+
+  test.each([1, 2, 3])(
+    'chance makes a lone client with many idle pods prefer none too much (seed %i)',
+    (seed) => {
+      const { policies: results } = simulate({
+        seed,
+        clients: 1,
+        pods: 100,
+        utilisation: 0.1,
+        requests: 20_000,
+        policies: { adaptive: policies['adaptive'] as Policy },
+        references: false,
+      });
+      expect(results['adaptive']?.maxOverMean).toBeLessThan(2);
+    },
+  );
 
   test('clients whose own event loop was blocked still spread evenly', () => {
     const { policies: results } = simulate({

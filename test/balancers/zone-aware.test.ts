@@ -76,6 +76,31 @@ test('when all of the zone have been tried, one elsewhere is picked', () => {
   for (let i = 0; i < 50; i++) expect(balancer.pick([near, far], { tried: new Set([near]) })).toBe(far);
 });
 
+test('services that share one balancer do not disturb one another', () => {
+  const balancer = zoneAware(leastConnection({ random: seeded(1) }), { zone: 'a', random: seeded(2) });
+  const service = (net: number): Backends =>
+    ['a', 'a', 'b', 'b'].map((zone, i) =>
+      backend(endpoint({ address: `10.${net}.0.${i}`, zone })),
+    ) as unknown as Backends;
+  const near = (backends: Backends, latency: (zone: string | undefined) => number): boolean => {
+    const picked = balancer.pick(backends, {});
+    const { zone } = picked.endpoint;
+    balancer.begin?.(picked)({ kind: 'response', status: 200, latency: latency(zone) });
+    return zone === 'a';
+  };
+  const [one, other] = [service(1), service(2)];
+  let kept = 0;
+  let left = 0;
+  for (let i = 0; i < 4_000; i++) {
+    if (near(one, () => 10) && i >= 2_000) kept++;
+    // In this one, the pods of the zone are slow.
+    if (!near(other, (zone) => (zone === 'a' ? 1_000 : 100)) && i >= 2_000) left++;
+  }
+  expect(kept / 2_000).toBeGreaterThan(0.95);
+  // An even spread is the most that goes elsewhere.
+  expect(left / 2_000).toBeGreaterThan(0.45);
+});
+
 test('bad options are told at once', () => {
   expect(() => zoneAware({} as never, { zone: 'a' })).toThrow('has no method pick()');
   expect(() => zoneAware(leastConnection(), {} as never)).toThrow('option zone is missing');

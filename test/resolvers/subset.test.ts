@@ -80,6 +80,24 @@ function fleet(size: number): { most: number; least: number; churn: number } {
   };
 }
 
+test('coverage is as even as choices that know nothing of one another can be: binomial', () => {
+  const all = pods(5_000);
+  for (const size of [20, 100]) {
+    const connections = new Map<string, number>(all.map(({ id }) => [id, 0]));
+    for (let client = 0; client < 1_000; client++)
+      for (const { id } of choose(all, size, `client ${client}`))
+        connections.set(id, (connections.get(id) as number) + 1);
+    const share = size / all.length;
+    const counts = [...connections.values()];
+    const variance = counts.reduce((sum, count) => sum + (count - 1_000 * share) ** 2, 0) / all.length;
+    // The variance of 5,000 counts is known to some 2 %.
+    expect(variance / (1_000 * share * (1 - share))).toBeLessThan(1.08);
+    const none = counts.filter((count) => count === 0).length;
+    const expected = all.length * (1 - share) ** 1_000;
+    expect(Math.abs(none - expected)).toBeLessThanOrEqual(4 * Math.sqrt(expected));
+  }
+}, 60_000);
+
 test('1,000 clients of 5,000 pods: pods are covered evenly but for chance, and a change moves its share only', () => {
   // A Poisson variable of mean 20 stays within 4.5 standard deviations of it.
   const { most, least, churn } = fleet(100);

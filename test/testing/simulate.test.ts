@@ -62,6 +62,13 @@ test('no policy beats the ideal, and the oracle is between', () => {
   expect(results['random']?.p99).toBeGreaterThan(results['adaptive']?.p99 as number);
 });
 
+test('nothing is better than the ideal where pods are far away either', () => {
+  const { ideal, oracle, policies: results } = run({ network: 5 });
+  expect(oracle?.p99).toBeGreaterThan(ideal?.p99 as number);
+  expect(oracle?.mean).toBeGreaterThan(ideal?.mean as number);
+  expect(results['adaptive']?.p99).toBeGreaterThan(oracle?.p99 as number);
+});
+
 test('a balancer sees the sequence a client makes: pick, begin with the use counted, release when it has ended', () => {
   const log: string[] = [];
   const watch: Policy = () => ({
@@ -172,6 +179,9 @@ test('bad options are told at once, with their path', () => {
   expect(wrong({ service: { kind: 'trace', values: [] } })).toThrow('option service.values must hold');
   expect(wrong({ policies: { mine: 3 } })).toThrow('option policies.mine must be a function');
   expect(wrong({ policies: undefined })).toThrow('option policies is missing');
+  expect(wrong({ clients: 1e5, pods: 1e5 })).toThrow('clients × pods must be at most 10000000');
+  const all = Array.from({ length: 10 }, (_, i) => i);
+  expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: all }] })).toThrow('no pod is left');
   expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: [99] }] })).toThrow('there is no pod 99');
   expect(() =>
     simulate({ requests: 10, policies: { bad: () => ({ pick: () => ({}) as Backend }) } }),

@@ -4,6 +4,13 @@ import type { AdaptiveMember } from './member.ts';
 /** Weight of one call in what is usual for the fleet; the first ones count equally. */
 const unitWeight = 0.02;
 const failureWeight = 0.005;
+/** What is known is judged by about so many samples, the latest ones, anew after each few of them … */
+const judgedSamples = 1_000;
+const judgedAtOnce = 16;
+/** … and believed until then, as if a deviation of 1 had proven true. */
+const belief = 1;
+/** What is known is believed this much in any case, by a client with two calls in flight or fewer; by one with more, less. */
+const leastTrust = 0.3;
 /** Failures are never taken for impossible, nor is a broken backend: the share of calls that meet either by chance. */
 const leastFailureRate = 1e-4;
 const brokenRate = 1e-3;
@@ -14,7 +21,12 @@ export class Fleet {
   unit: number | undefined = undefined;
   size = 0;
   suspects = 0;
+  /** How much of what is known about the backends is not chance, of 1. */
+  trust = 1;
   #measured = 0;
+  #judged = 0;
+  #spread = 0;
+  #foretold = 0;
   #failureRate = leastFailureRate;
 
   /** When most look broken, the fault is likely elsewhere, and what is left must not be flooded. */
@@ -31,6 +43,24 @@ export class Fleet {
     const weight = unitWeight * this.#measured < 1 ? 1 / this.#measured : unitWeight;
     this.unit += (bounded - this.unit) * weight;
     return this.unit > 0 ? unit / this.unit : 1;
+  }
+
+  /**
+   * Takes a relative latency, the sample that came after it, and how many calls this client had in flight. The slope
+   * of the regression of samples on what was known before them is by how much that is to be shrunk towards 1: what is
+   * chance foretells nothing. But clients that each see a small part of the load do best to keep to different
+   * backends, and chance tells them which.
+   */
+  judge(relative: number, sample: number, inflight: number): void {
+    const excess = relative - 1;
+    this.#spread += excess * excess;
+    this.#foretold += excess * (sample - 1);
+    if (++this.#judged % judgedAtOnce !== 0) return;
+    const least = leastTrust / Math.max(1, inflight / 2);
+    this.trust = Math.min(1, Math.max(least, (belief + this.#foretold) / (belief + this.#spread)));
+    const kept = 1 - judgedAtOnce / judgedSamples;
+    this.#spread *= kept;
+    this.#foretold *= kept;
   }
 
   succeeded<V extends View>(member: AdaptiveMember<V>): void {

@@ -8,20 +8,16 @@ import type { Use } from './use.ts';
 const memory = 4_000;
 const leastSampleWeight = 0.03;
 const mostSampleWeight = 0.5;
-/** Shorter rests than this, in ms, change nothing worth an exponential. */
+/** Shorter rests than this, in ms, change nothing worth a division. */
 const shortRest = 20;
 /** Before any sample, being like the others counts as so many. */
 const prior = 4;
-/** What one sample can say: a tenth of, or four times, the usual. Heavy tails are not a pod's fault. */
+/** What one sample can say: a tenth of the usual, or twice what is known. Heavy tails are not a pod's fault. */
 const leastSample = 0.1;
-const mostSample = 4;
-/** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess faster … */
-const rest = 4_000;
-/** … and any excess with this time constant besides, in ms. */
-const fade = 25_000;
-/** Before this many samples a backend counts as being like the others. */
-const fewSamples = 3;
-/** A relative latency this near to 1 is taken for 1. */
+const mostSample = 2;
+/** ms in which an idle backend's excess of 1 is forgotten to a half; a larger excess goes faster, a smaller one slower. */
+const rest = 6_000;
+/** A factor this near to 1 is taken for 1. */
 const alike = 0.02;
 /** How much an old call without an answer adds to a backend's calls, per expected time that it has waited. */
 const ageWeight = 0.3;
@@ -82,8 +78,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return (this.fleet?.unit ?? 0) * this.relative * seen;
   }
 
-  /** Takes an answered call into account; `blur` is by how many ms too long we may have measured. */
-  learn(outcome: Sample, seen: number, at: number, blur: number): void {
+  /**
+   * Takes an answered call into account; `blur` is by how many ms too long we may have measured, `inflight` how many
+   * calls there were in all.
+   */
+  learn(outcome: Sample, seen: number, at: number, blur: number, inflight: number): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
     if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
@@ -98,13 +97,13 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
     const unit = latency / seen;
-    this.#blend(fleet.measure(unit, mostSample), at);
+    this.#blend(fleet.measure(unit, mostSample), at, inflight);
   }
 
   /** A call was given up that had waited longer than expected: it would have taken at least that. */
-  learnAtLeast(waited: number, seen: number, at: number): void {
+  learnAtLeast(waited: number, seen: number, at: number, inflight: number): void {
     if (this.fleet?.unit === undefined || waited <= this.expected(seen)) return;
-    this.#blend(waited / seen / this.fleet.unit, at);
+    this.#blend(waited / seen / this.fleet.unit, at, inflight);
   }
 
   /** Forgets while idle. */
@@ -114,7 +113,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const idle = now - this.#restedFrom;
     if (idle < shortRest) return;
     this.#restedFrom = now;
-    const left = (excess * Math.exp(-idle / fade)) / (1 + (Math.abs(excess) * idle) / rest);
+    const left = excess / (1 + (Math.abs(excess) * idle) / rest);
     this.relative = Math.abs(left) < 0.01 ? 1 : 1 + left;
   }
 
@@ -131,8 +130,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
       const age = now - oldest.start - (stalled - oldest.stalled);
       if (expected > 0 && age > 0) calls += ageWeight * Math.min(mostAge, age / expected);
     }
-    let factor = 1;
-    if (this.#samples >= fewSamples && Math.abs(this.relative - 1) > alike) factor = this.relative;
+    const excess = (this.relative - 1) * (this.fleet?.trust ?? 1);
+    let factor = Math.abs(excess) > alike ? 1 + excess : 1;
     if (this.suspicion > 0 && this.fleet?.manySuspects === false)
       factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
@@ -152,8 +151,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return this.uses > 0 || this.relative !== 1 || this.suspicion > 0;
   }
 
-  #blend(ratio: number, at: number): void {
-    const sample = Math.min(mostSample, Math.max(leastSample, ratio));
+  #blend(ratio: number, at: number, inflight: number): void {
+    const { relative } = this;
+    const most = relative > 1 ? mostSample * relative : mostSample;
+    const sample = Math.min(most, Math.max(leastSample, ratio));
+    this.fleet?.judge(relative, sample, inflight);
     const elapsed = at - this.#sampled;
     this.#samples++;
     let weight = leastSampleWeight;
@@ -161,7 +163,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     if (elapsed > leastSampleWeight * memory)
       weight = Math.max(leastSampleWeight, Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory)));
     if (weight * (prior + this.#samples) < 1) weight = 1 / (prior + this.#samples);
-    this.relative += (sample - this.relative) * weight;
+    this.relative = relative + (sample - relative) * weight;
     if (at > this.#sampled) this.#sampled = at;
   }
 }

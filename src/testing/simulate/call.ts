@@ -38,12 +38,13 @@ export class Call implements SimEvent {
     this.#world = world;
   }
 
-  /** Sends this attempt on its way to a pod. */
-  send(pod: Pod): void {
+  /** Sends this attempt on its way to a pod, where it is after `delay` ms. */
+  send(pod: Pod, delay: number): void {
     this.pod = pod;
+    pod.coming++;
     this.#failed = false;
     this.#stage = 'sent';
-    this.#after(this.#world.network);
+    this.#after(delay);
   }
 
   serve(duration: number): void {

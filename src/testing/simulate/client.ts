@@ -107,7 +107,7 @@ export class Client implements Clock {
     call.release = this.#balancer.begin?.(backend);
     call.started = this.#world.now;
     this.#world.attempted(pod);
-    call.send(pod);
+    call.send(pod, this.#world.network);
   }
 
   receive(call: Call): void {

@@ -15,6 +15,8 @@ export class Pod {
   readonly usualSpeed: number;
   speed: number;
   gone = false;
+  /** Calls that are on their way here. */
+  coming = 0;
   stalledUntil = 0;
   failsUntil = 0;
   failLatency = 0;
@@ -35,9 +37,9 @@ export class Pod {
     this.speed = speed;
   }
 
-  /** Calls that run or wait here. */
+  /** Calls that run or wait here, or are on their way. */
   get load(): number {
-    return this.#running.length + this.#waiting.length - this.#head;
+    return this.coming + this.#running.length + this.#waiting.length - this.#head;
   }
 
   get stalled(): boolean {
@@ -53,6 +55,7 @@ export class Pod {
   }
 
   receive(call: Call): void {
+    this.coming--;
     if (this.gone) {
       call.fail(refusal, false);
     } else if (this.failing) {

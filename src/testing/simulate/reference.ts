@@ -9,7 +9,10 @@ export interface Reference {
   freed?(pod: Pod): void;
 }
 
-/** The ideal: one queue for all pods, and the fastest idle worker takes the next call. No real balancer can do as well. */
+/**
+ * The ideal: one queue for all pods, as near to clients as pods are, and the fastest idle worker takes the next call.
+ * No real balancer can do as well.
+ */
 export class CentralQueue implements Reference {
   readonly #world: World;
   #waiting: Call[] = [];
@@ -20,6 +23,12 @@ export class CentralQueue implements Reference {
   }
 
   send(call: Call): void {
+    const world = this.#world;
+    if (world.network === 0) this.#take(call);
+    else world.schedule(world.now + world.network, { fire: () => this.#take(call) });
+  }
+
+  #take(call: Call): void {
     let best: Pod | undefined;
     for (const pod of this.#world.live) {
       if (pod.idle && (best === undefined || pod.speed > best.speed)) best = pod;
@@ -44,11 +53,11 @@ export class CentralQueue implements Reference {
 
   #give(call: Call, pod: Pod): void {
     this.#world.attempted(pod);
-    call.send(pod);
+    call.send(pod, 0);
   }
 }
 
-/** The oracle: joins the shortest queue, speed taken into account, knowing all of them at every moment. */
+/** The oracle: joins the shortest queue, speed taken into account, knowing all of them and what is on its way to them. */
 export class ShortestQueue implements Reference {
   readonly #world: World;
   readonly #random: Random;
@@ -72,6 +81,6 @@ export class ShortestQueue implements Reference {
     }
     const pod = best ?? (this.#world.live[0] as Pod);
     this.#world.attempted(pod);
-    call.send(pod);
+    call.send(pod, this.#world.network);
   }
 }

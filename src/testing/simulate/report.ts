@@ -32,7 +32,7 @@ export function simulationTable(result: SimulationResult): string {
       ms(run.p999),
       times(overIdeal),
       `${(run.failed * 100).toFixed(3)} %`,
-      times(run.maxOverMean),
+      times(run.maxOverMean || undefined),
     ]),
   ];
   const widths = (cells[0] as string[]).map((_, column) =>

@@ -99,7 +99,7 @@ export class World {
     while (this.#ended < requests) {
       const { time } = this.#queue;
       const event = this.#queue.pop();
-      if (event === undefined) throw new Error('simulation: calls wait and nothing will ever happen');
+      if (event === undefined) throw new Error('simulate: no pod is left for the calls that wait');
       this.now = time;
       event.fire();
       if (this.#ended >= next) {
@@ -167,7 +167,7 @@ export class World {
   #arrive(): void {
     const { scenario } = this;
     const call = this.#free.pop() ?? new Call(this);
-    call.counted = this.#issued >= scenario.requests * scenario.warmup;
+    call.counted = this.#issued >= Math.floor(scenario.requests * scenario.warmup);
     call.demand = this.#demand.draw();
     call.arrived = call.started = this.now;
     call.retries = scenario.retries;
