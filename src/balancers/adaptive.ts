@@ -27,7 +27,7 @@ const latestTrial = 15_000;
 const fewTurns = 2;
 const turnsPerExcess = 100;
 /** A pick in so many looks at one more backend than it needs. */
-const checkEvery = 8;
+const checkEvery = 16;
 /** By how much at most a backend that joins others counts as slower, until it is known. */
 const strangeness = 0.6;
 /** ms over which the rate of calls is averaged. */
@@ -136,9 +136,11 @@ class Adaptive implements Balancer {
     const member = this.#roster.member(backend);
     if (member.uses === 0) member.relax(now);
     member.uses++;
-    member.lastUse = now;
-    member.lastCall = ++this.#begun;
-    if (member.view !== undefined) member.view.lastCalls[member.index] = member.lastCall;
+    if (member.suspicion > 0) member.lastUse = now;
+    const { view } = member;
+    this.#begun++;
+    if (view === undefined) member.lastCall = this.#begun;
+    else view.lastCalls[member.index] = this.#begun;
     member.count();
     const use = this.#free.pop() ?? new Use(member, this.#end);
     use.member = member;
@@ -279,7 +281,9 @@ class Adaptive implements Balancer {
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
     const turns = even ? undefined : new Schedule(backends, weights, spreadPhases(this.#random));
-    const lastCalls = Float64Array.from(members, ({ lastCall }) => lastCall);
+    const lastCalls = Float64Array.from(members, ({ view, index, lastCall }) =>
+      view === undefined ? lastCall : (view.lastCalls[index] as number),
+    );
     return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }
 }

@@ -64,7 +64,8 @@ export class Fleet {
   }
 
   succeeded<V extends View>(member: AdaptiveMember<V>): void {
-    this.#failureRate = Math.max(leastFailureRate, this.#failureRate * (1 - failureWeight));
+    if (this.#failureRate > leastFailureRate)
+      this.#failureRate = Math.max(leastFailureRate, this.#failureRate * (1 - failureWeight));
     if (member.suspicion > 0) this.acquit(member);
   }
 

@@ -50,9 +50,9 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   #samples = 0;
   #sampled = 0;
   #restedFrom = 0;
-  /** When it was last used. */
+  /** When it was last used since it is suspected. */
   lastUse = 0;
-  /** Which of all calls its last one was. */
+  /** Which of all calls its last one was, until it is in a view. */
   lastCall: number;
   failures = 0;
   /** How sure it is to be broken, of 1. */
@@ -126,9 +126,9 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     let calls = this.inflight + 1;
     const { oldest } = this;
     if (oldest !== undefined) {
-      const expected = this.expected(oldest.seen);
       const age = now - oldest.start - (stalled - oldest.stalled);
-      if (expected > 0 && age > 0) calls += ageWeight * Math.min(mostAge, age / expected);
+      const expected = age > 0 ? this.expected(oldest.seen) : 0;
+      if (expected > 0) calls += ageWeight * Math.min(mostAge, age / expected);
     }
     const excess = (this.relative - 1) * (this.fleet?.trust ?? 1);
     let factor = Math.abs(excess) > alike ? 1 + excess : 1;

@@ -45,6 +45,5 @@ export class Use<V extends View> {
     else this.#older.#newer = this.#newer;
     if (this.#newer === undefined) member.newest = this.#older;
     else this.#newer.#older = this.#older;
-    this.#older = this.#newer = undefined;
   }
 }
