@@ -87,11 +87,11 @@ class Adaptive implements Balancer {
   readonly #free: Use<AdaptiveView>[] = [];
   readonly #watched: Known[] = [];
   readonly #end = (use: Use<AdaptiveView>, outcome: Outcome): void => this.#release(use, outcome);
-  #told = false;
   #uses = 0;
   #swept: number;
-  #calls = 0;
+  /** Calls that have begun, and as of the last sweep. */
   #begun = 0;
+  #begunBefore = 0;
   #rate = 0;
 
   constructor(random: Random, clock: Clock) {
@@ -110,7 +110,7 @@ class Adaptive implements Balancer {
 
   pick(backends: Backends, { tried }: PickRequest): Backend {
     const view = this.#roster.view(backends);
-    if (!this.#told && view.turns === undefined) return fewest(backends, tried, this.#random);
+    if (this.#begun === 0 && view.turns === undefined) return fewest(backends, tried, this.#random);
     const { members } = view;
     const next = view.next;
     view.next = next + 1 < members.length ? next + 1 : 0;
@@ -131,7 +131,6 @@ class Adaptive implements Balancer {
   }
 
   begin(backend: Backend): Release {
-    this.#told = true;
     const now = this.#pulse.read();
     const member = this.#roster.member(backend);
     if (member.uses === 0) member.relax(now);
@@ -150,7 +149,6 @@ class Adaptive implements Balancer {
     use.stalled = this.#pulse.stalled;
     use.link();
     this.#uses++;
-    this.#calls++;
     this.#watch(member);
     this.#rank(member);
     this.#pulse.start();
@@ -238,8 +236,9 @@ class Adaptive implements Balancer {
     const now = this.#pulse.now;
     const elapsed = now - this.#swept;
     if (elapsed > 0) {
-      this.#rate += (this.#calls / elapsed - this.#rate) * Math.min(1, elapsed / rateMemory);
-      this.#calls = 0;
+      const calls = this.#begun - this.#begunBefore;
+      this.#rate += (calls / elapsed - this.#rate) * Math.min(1, elapsed / rateMemory);
+      this.#begunBefore = this.#begun;
       this.#swept = now;
     }
     const trial = Math.min(latestTrial, Math.max(soonestTrial, callsPerTrial / this.#rate));
