@@ -40,7 +40,7 @@ export class IdleLimit {
 
   /** ms since the last response ended */
   get rest(): number {
-    return Math.min(longestIdle, this.#survived[0] as number);
+    return Math.min(longestIdle, this.#survival);
   }
 
   /** ms since the last request was sent; infinite as long as the server closes none. */
@@ -48,12 +48,16 @@ export class IdleLimit {
     return this.#closed * margin;
   }
 
+  get #survival(): number {
+    return this.#survived[0] as number;
+  }
+
   now(): number {
     return this.#clock.now();
   }
 
   survived(idle: number): void {
-    if (idle <= (this.#survived[0] as number)) return;
+    if (idle <= this.#survival) return;
     this.#survived[0] = idle;
     this.#survived.sort((a, b) => a - b);
   }

@@ -7,7 +7,10 @@ type Tick = (periods: number) => void;
 export class Ticker {
   static readonly #of = new WeakMap<Clock, Map<number, Ticker>>();
 
-  /** Calls back every `period` ms, with all others who asked for the same period of the same clock. */
+  /**
+   * Calls back every `period` ms, with all others who asked for the same period of the same clock. Each is to bring a
+   * function of its own.
+   */
   static every(clock: Clock, period: number, tick: Tick): Cancel {
     const tickers = Ticker.#of.get(clock) ?? new Map<number, Ticker>();
     Ticker.#of.set(clock, tickers);
@@ -34,9 +37,7 @@ export class Ticker {
     this.#cancel = clock.schedule(period, () => this.#tick());
   }
 
-  #add(given: Tick): Cancel {
-    // Its own, so that one who asks twice is called twice.
-    const tick: Tick = (periods) => given(periods);
+  #add(tick: Tick): Cancel {
     this.#ticks.add(tick);
     return () => {
       if (!this.#ticks.delete(tick) || this.#ticks.size > 0) return;

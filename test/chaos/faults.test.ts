@@ -216,7 +216,7 @@ describe('the whole service', () => {
       if (result.failed === 0) return;
       // A machine on which a process stands still for as long as a server waits has its servers close connections
       // whose requests lie unread, and has no gap of 97 to 103 ms.
-      expect(late).toBeGreaterThan(idle / 2);
+      expect(late).toBeGreaterThan(idle);
     }
     skip(`processes of this machine stand still for ${late.toFixed()} ms: gaps of ${idle} ms cannot be had`);
   });

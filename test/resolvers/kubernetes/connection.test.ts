@@ -51,6 +51,20 @@ function answer(asking: Asking, addresses: readonly string[] = ['10.0.0.1']): vo
     asking.send(added(service, 5, addresses), bookmark(5, true));
 }
 
+/** A server that answers the first watch of slices, and keeps those that follow, of which `asked` tells, waiting. */
+async function answeringOnce(): Promise<{ api: TlsApi; asked: readonly Asking[] }> {
+  const asked: Asking[] = [];
+  const api = later(
+    await TlsApi.start({
+      onAsk: (asking) => {
+        if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
+        if (asked.length <= 1) answer(asking);
+      },
+    }),
+  );
+  return { api, asked };
+}
+
 describe('the connection', () => {
   test('is one for all watches of a cluster, and gone with the last', async () => {
     const api = later(await TlsApi.start({ onAsk: (asking) => answer(asking) }));
@@ -143,15 +157,7 @@ describe('the connection', () => {
   });
 
   test('that is told to go away is followed by a new one before its watch ends', async () => {
-    const asked: Asking[] = [];
-    const api = later(
-      await TlsApi.start({
-        onAsk: (asking) => {
-          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
-          if (asked.length <= 1) answer(asking);
-        },
-      }),
-    );
+    const { api, asked } = await answeringOnce();
     const heard = listen(api.kubeconfig());
     await heard.until(() => heard.sets.length === 1);
     const [session] = api.sessions;
@@ -180,15 +186,7 @@ describe('the connection', () => {
   });
 
   test('that is told to go away, and whose watch ends before the next is answered, leaves it to that', async () => {
-    const asked: Asking[] = [];
-    const api = later(
-      await TlsApi.start({
-        onAsk: (asking) => {
-          if (asking.url.pathname.endsWith('/endpointslices')) asked.push(asking);
-          if (asked.length <= 1) answer(asking);
-        },
-      }),
-    );
+    const { api, asked } = await answeringOnce();
     const heard = listen(api.kubeconfig());
     await heard.until(() => heard.sets.length === 1);
     const [session] = api.sessions;
