@@ -40,14 +40,16 @@ const rateMemory = 2_000;
  *
  * - `r` is a backend's relative unit latency: its ms per call in flight (counted when the call begins, itself
  *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … twice
- *   what is known (Huber's remedy against heavy tails) and blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.5. While
+ *   what is known (Huber's remedy against heavy tails) and blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.15. While
  *   a backend is idle, `r` goes back to 1, so that one which has recovered is tried again. One that joins counts as
  *   up to 60 % slower at first, at random, so that clients do not flood it all at once. One that was passed over for
  *   some turns gets a call all the same, the sooner the less it is to blame.
- * - `t`, 0 … 1, is by how much the differences of `r` are to be believed: the slope of the regression of samples on
- *   the `r` before them, over the last 1,000 calls (empirical Bayes; where pods are alike `r` is chance, and foretells
- *   nothing). It is at least 0.6 ÷ the calls in flight, up to 0.3: clients that each see a small part of the load do
- *   best to keep to different pods. Factors within 2 % of 1 count as 1, and costs within some 3 % as equal.
+ * - `t`, 0 … 1, is by how much differences of `r` up to 30 % are to be believed; what is beyond is believed in any
+ *   case. It is eight times the slope by which an answer foretells the next one from the same backend, sooner after it
+ *   the better, less one standard error, over the last 2,000 calls. Where pods are alike and idle, no answer foretells
+ *   anything, so `r` is chance, and calls are spread about as `leastConnection` does; where they queue, or differ,
+ *   clients do best to keep to the backends that look fastest to each. Factors within 2 % of 1 count as 1, and costs
+ *   within some 3 % as equal.
  * - `a` is the age of the oldest call without an answer, over what is expected of it, up to 30: a stall shows before
  *   any answer does.
  * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
@@ -162,14 +164,14 @@ class Adaptive implements Balancer {
     const awaited = use.linked;
     use.unlink();
     this.#free.push(use);
-    const inflight = this.#uses--;
+    this.#uses--;
     member.uses--;
     member.count();
     if (outcome.kind !== 'cancelled') {
       const at = start + outcome.latency;
       // An answer that was there before the last stall began was not delayed by it.
       const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
-      member.learn(outcome, seen, at, blur, inflight);
+      member.learn(outcome, seen, at, blur);
       if (member.suspicion > 0) {
         member.lastUse = this.#pulse.now;
         member.jitter = 0.8 + 0.4 * this.#random();
@@ -179,7 +181,6 @@ class Adaptive implements Balancer {
         this.#pulse.now - start - (this.#pulse.stalled - use.stalled),
         seen,
         this.#pulse.now,
-        inflight,
       );
     }
     if (member.uses === 0) member.idleFrom(this.#pulse.now);

@@ -300,21 +300,55 @@ describe('in simulation', () => {
     expect(results['adaptive']?.failed).toBeLessThanOrEqual(0.002);
   });
 
-  test.each([1, 2, 3])(
-    'chance makes a lone client with many idle pods prefer none too much (seed %i)',
-    (seed) => {
+  test.each([
+    ['exponential', 1],
+    ['exponential', 3],
+    ['exponential', 10],
+    ['bimodal', 1],
+    ['bimodal', 3],
+    ['bimodal', 10],
+    ['pareto', 1],
+    ['pareto', 3],
+    ['pareto', 10],
+  ] as const)(
+    'where many equal pods are nearly idle, chance makes none preferred (%s times, %i clients)',
+    (kind, clients) => {
       const { policies: results } = simulate({
-        seed,
-        clients: 1,
+        clients,
         pods: 100,
         utilisation: 0.1,
-        requests: 20_000,
+        requests: 60_000,
+        service: { kind, mean: 10 },
         policies: { adaptive: policies['adaptive'] as Policy },
         references: false,
       });
-      expect(results['adaptive']?.maxOverMean).toBeLessThan(2);
+      // Within any 20 s; that most of 100 Poisson counts with a mean of 200 is about 1.2 times it.
+      const pods = results['adaptive']?.pods ?? [];
+      for (let from = 0; from <= 40; from += 5) {
+        const calls = pods.map(({ timeline }) => sum(timeline.slice(from, from + 20)));
+        expect((Math.max(...calls) / sum(calls)) * pods.length).toBeLessThan(1.8);
+      }
     },
   );
+
+  test('a slow pod among many that are nearly idle gets few calls, and its share again once it is well', () => {
+    const { policies: results } = simulate({
+      clients: 1,
+      pods: 20,
+      utilisation: 0.15,
+      requests: 18_000,
+      happenings: [{ kind: 'speed', at: 20_000, pods: [0], duration: 20_000, speed: 0.3 }],
+      policies: { adaptive: policies['adaptive'] as Policy },
+      references: false,
+    });
+    const pods = results['adaptive']?.pods ?? [];
+    const share = (from: number, to: number): number => {
+      const calls = pods.map(({ timeline }) => sum(timeline.slice(from, to)));
+      return ((calls[0] as number) / sum(calls)) * pods.length;
+    };
+    expect(share(23, 40)).toBeLessThan(0.2);
+    expect(share(46, 60)).toBeGreaterThan(0.45);
+  });
 
   test('clients whose own event loop was blocked still spread evenly', () => {
     const { policies: results } = simulate({

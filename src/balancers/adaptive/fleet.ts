@@ -4,13 +4,14 @@ import type { AdaptiveMember } from './member.ts';
 /** Weight of one call in what is usual for the fleet; the first ones count equally. */
 const unitWeight = 0.02;
 const failureWeight = 0.005;
-/** What is known is judged by about so many samples, the latest ones, anew after each few of them … */
-const judgedSamples = 1_000;
+/** Whether answers foretell the next ones is judged by about so many, the latest ones, anew after each few of them … */
+const judgedSamples = 2_000;
 const judgedAtOnce = 16;
-/** … and believed until then, as if a deviation of 1 had proven true. */
-const belief = 1;
-/** What is known is believed this much in any case, by a client with two calls in flight or fewer; by one with more, less. */
-const leastTrust = 0.3;
+/** … against the prior belief that they do not, worth a spread of so much, and by one standard error less than it seems. */
+const doubt = 5;
+const variance = 0.5;
+/** Small differences are believed by so many times that slope, up to wholly. */
+const credit = 8;
 /** Failures are never taken for impossible, nor is a broken backend: the share of calls that meet either by chance. */
 const leastFailureRate = 1e-4;
 const brokenRate = 1e-3;
@@ -21,8 +22,8 @@ export class Fleet {
   unit: number | undefined = undefined;
   size = 0;
   suspects = 0;
-  /** How much of what is known about the backends is not chance, of 1. */
-  trust = 1;
+  /** By how much small differences between the backends are to be believed, of 1. */
+  trust = 0;
   #measured = 0;
   #judged = 0;
   #spread = 0;
@@ -46,18 +47,15 @@ export class Fleet {
   }
 
   /**
-   * Takes a relative latency, the sample that came after it, and how many calls this client had in flight. The slope
-   * of the regression of samples on what was known before them is by how much that is to be shrunk towards 1: what is
-   * chance foretells nothing. But clients that each see a small part of the load do best to keep to different
-   * backends, and chance tells them which.
+   * Takes by how much an answer made one expect more than the usual of the next, and by how much that was more: the
+   * slope of the regression tells whether calls meet queues, or unlike backends, or only chance.
    */
-  judge(relative: number, sample: number, inflight: number): void {
-    const excess = relative - 1;
-    this.#spread += excess * excess;
-    this.#foretold += excess * (sample - 1);
+  judge(expected: number, excess: number): void {
+    this.#spread += expected * expected;
+    this.#foretold += expected * excess;
     if (++this.#judged % judgedAtOnce !== 0) return;
-    const least = leastTrust / Math.max(1, inflight / 2);
-    this.trust = Math.min(1, Math.max(least, (belief + this.#foretold) / (belief + this.#spread)));
+    const surely = this.#foretold - Math.sqrt(variance * this.#spread);
+    this.trust = Math.min(1, Math.max(0, (credit * surely) / (doubt + this.#spread)));
     const kept = 1 - judgedAtOnce / judgedSamples;
     this.#spread *= kept;
     this.#foretold *= kept;

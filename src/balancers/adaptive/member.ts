@@ -7,7 +7,7 @@ import type { Use } from './use.ts';
 /** ms that samples are remembered for, where they are rare; where they are many, the last 30 or so count. */
 const memory = 4_000;
 const leastSampleWeight = 0.03;
-const mostSampleWeight = 0.5;
+const mostSampleWeight = 0.15;
 /** Shorter rests than this, in ms, change nothing worth a division. */
 const shortRest = 20;
 /** Before any sample, being like the others counts as so many. */
@@ -19,6 +19,10 @@ const mostSample = 2;
 const rest = 6_000;
 /** A factor this near to 1 is taken for 1. */
 const alike = 0.02;
+/** By how much a backend may differ from others by chance; what is beyond is believed in any case. */
+const chance = 0.3;
+/** After so many times the usual latency, an answer tells half as much about what the next call will meet. */
+const fade = 1.5;
 /** How much an old call without an answer adds to a backend's calls, per expected time that it has waited. */
 const ageWeight = 0.3;
 const mostAge = 30;
@@ -49,6 +53,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   relative = 1;
   #samples = 0;
   #sampled = 0;
+  /** By how much the last answer was above the usual, of 1. */
+  #last = 0;
   #restedFrom = 0;
   /** When it was last used since it is suspected. */
   lastUse = 0;
@@ -78,11 +84,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return (this.fleet?.unit ?? 0) * this.relative * seen;
   }
 
-  /**
-   * Takes an answered call into account; `blur` is by how many ms too long we may have measured, `inflight` how many
-   * calls there were in all.
-   */
-  learn(outcome: Sample, seen: number, at: number, blur: number, inflight: number): void {
+  /** Takes an answered call into account; `blur` is by how many ms too long we may have measured. */
+  learn(outcome: Sample, seen: number, at: number, blur: number): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
     if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
@@ -97,13 +100,14 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
     const unit = latency / seen;
-    this.#blend(fleet.measure(unit, mostSample), at, inflight);
+    this.#blend(fleet, fleet.measure(unit, mostSample), at - outcome.latency, at);
   }
 
   /** A call was given up that had waited longer than expected: it would have taken at least that. */
-  learnAtLeast(waited: number, seen: number, at: number, inflight: number): void {
-    if (this.fleet?.unit === undefined || waited <= this.expected(seen)) return;
-    this.#blend(waited / seen / this.fleet.unit, at, inflight);
+  learnAtLeast(waited: number, seen: number, at: number): void {
+    const { fleet } = this;
+    if (fleet?.unit === undefined || waited <= this.expected(seen)) return;
+    this.#blend(fleet, waited / seen / fleet.unit, at - waited, at);
   }
 
   /** Forgets while idle. */
@@ -130,8 +134,10 @@ export class AdaptiveMember<V extends View> implements Member<V> {
       const expected = age > 0 ? this.expected(oldest.seen) : 0;
       if (expected > 0) calls += ageWeight * Math.min(mostAge, age / expected);
     }
-    const excess = (this.relative - 1) * (this.fleet?.trust ?? 1);
-    let factor = Math.abs(excess) > alike ? 1 + excess : 1;
+    const excess = this.relative - 1;
+    const size = Math.abs(excess);
+    const believed = Math.max(size - chance, size * (this.fleet?.trust ?? 0));
+    let factor = believed > alike ? (excess > 0 ? 1 + believed : 1 - believed) : 1;
     if (this.suspicion > 0 && this.fleet?.manySuspects === false)
       factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
@@ -151,11 +157,14 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return this.uses > 0 || this.relative !== 1 || this.suspicion > 0;
   }
 
-  #blend(ratio: number, at: number, inflight: number): void {
+  #blend(fleet: Fleet, ratio: number, start: number, at: number): void {
     const { relative } = this;
-    const most = relative > 1 ? mostSample * relative : mostSample;
-    const sample = Math.min(most, Math.max(leastSample, ratio));
-    this.fleet?.judge(relative, sample, inflight);
+    const fading = fade * (fleet.unit ?? 0);
+    const rested = start - this.#sampled;
+    const told = rested > 0 ? (this.#last * fading) / (fading + rested) : this.#last;
+    this.#last = Math.min(mostSample, Math.max(leastSample, ratio)) - 1;
+    fleet.judge(told, this.#last);
+    const sample = Math.min(relative > 1 ? mostSample * relative : mostSample, Math.max(leastSample, ratio));
     const elapsed = at - this.#sampled;
     this.#samples++;
     let weight = leastSampleWeight;
