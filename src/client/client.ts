@@ -17,6 +17,7 @@ import { type RequestBody, requestBody } from './fetch/request-body.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
 import { checkFixed, checkServiceOptions, merged, type ServiceOptions } from './options.ts';
+import { isPlainRequest, request } from './request/request.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
 /** As for `undici.request`, with the path taken from the service's origin. */
@@ -98,7 +99,7 @@ export class Client {
     const full = { method: 'GET', ...given, origin } as Dispatcher.RequestOptions;
     if (body instanceof FormData || body instanceof URLSearchParams)
       Object.assign(full, encodeForm(body, given.headers, this.#service.random));
-    return this.#dispatcher.request(full);
+    return isPlainRequest(full) ? request(this.#service, full) : this.#dispatcher.request(full);
   }
 
   /** Waits for the first set and picks an endpoint, for WebSocket, gRPC or raw TCP. */

@@ -3,12 +3,13 @@ import { pipeline, Readable } from 'node:stream';
 import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
 import type { Dispatcher } from 'undici';
 import { branded } from '../../core/errors.ts';
+import { joined } from '../bytes.ts';
 import type { CallDispatchOptions, CallOptions } from '../call.ts';
+import { type Follower, follow, unfollow } from '../following.ts';
 import { decodersOf } from './decoding.ts';
-import { type Follower, follow, unfollow } from './following.ts';
 import { redirectedRequest } from './redirect.ts';
 import type { LeanRequest } from './request.ts';
-import { cancelWhenForgotten, joined, type ResponseHead, serviceResponse } from './response.ts';
+import { cancelWhenForgotten, type ResponseHead, serviceResponse } from './response.ts';
 import { Timing } from './timing.ts';
 
 /** Where requests are sent. */

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isErrored, Readable } from 'node:stream';
 import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
+import { joined, textOf } from '../bytes.ts';
 import { freeze } from './frozen-headers.ts';
 import { type Bytes, lateStreams } from './late-stream.ts';
 
@@ -153,25 +154,6 @@ function getter<K extends 'body' | 'headers'>(prototype: Response, name: K): (th
 
 function method(value: (...args: never[]) => unknown): PropertyDescriptor {
   return { value, enumerable: true, writable: true, configurable: true };
-}
-
-const decoder = new TextDecoder();
-
-function textOf(whole: readonly Uint8Array[]): string {
-  return decoder.decode(whole.length === 1 ? whole[0] : joined(whole));
-}
-
-/** In memory of its own. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  let length = 0;
-  for (const piece of pieces) length += piece.byteLength;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.byteLength;
-  }
-  return bytes;
 }
 
 let forgotten: FinalizationRegistry<WeakRef<ReadableStream>> | undefined;
