@@ -85,7 +85,7 @@ export class Client {
     return exchange(request, { home: service, elsewhere: this.#dispatcher }, init ?? {});
   }
 
-  /** `undici.request`'s shape: cheaper than `fetch` where bodies are large, and without its redirects and decoding. */
+  /** `undici.request`'s shape: cheaper than `fetch`, and without its redirects and decoding. */
   request(options: ClientRequestOptions | string): Promise<Dispatcher.ResponseData> {
     const given: ClientRequestOptions = typeof options === 'string' ? { path: options } : options;
     const path = given?.path;

@@ -7,7 +7,14 @@ export function request(
   service: Service,
   options: Dispatcher.RequestOptions,
 ): Promise<Dispatcher.ResponseData> {
-  return new Promise((resolve, reject) => service.dispatch(options, new Answer(options, resolve, reject)));
+  return new Promise((resolve, reject) => {
+    const answer = new Answer(options, resolve, reject);
+    try {
+      service.dispatch(options, answer);
+    } catch (error) {
+      answer.onResponseError(null, error as Error);
+    }
+  });
 }
 
 /** Whether there is nothing in the options that only undici's own `request` knows. */
