@@ -5,6 +5,7 @@ import { checkOptions, func } from '../core/options.ts';
 import type { Release } from '../core/outcome.ts';
 import { Counts } from './counts.ts';
 import { type Member, Roster, type View } from './roster.ts';
+import { untried } from './untried.ts';
 
 export interface LeastConnectionOptions {
   readonly random?: Random;
@@ -63,7 +64,7 @@ class LeastConnection implements Balancer {
       view.next = view.next + 1 < members.length ? view.next + 1 : 0;
     }
     if (tried !== undefined && tried.size > 0) {
-      const found = counts.find(this.#random, (item) => !tried.has(backends[item] as Backend));
+      const found = counts.find(this.#random, untried(backends, tried));
       return backends[found === -1 ? (this.#random() * backends.length) | 0 : found] as Backend;
     }
     for (;;) {
