@@ -84,9 +84,10 @@ class Adaptive implements Balancer {
   readonly #random: Random;
   readonly #pulse: Pulse;
   readonly #roster: Roster<Known, AdaptiveView>;
-  readonly #free: Use<AdaptiveView>[] = [];
   readonly #watched: Known[] = [];
   readonly #end = (use: Use<AdaptiveView>, outcome: Outcome): void => this.#release(use, outcome);
+  /** The first of those that have ended, to be used again. */
+  #free: Use<AdaptiveView> | undefined;
   #uses = 0;
   #swept: number;
   /** Calls that have begun, and as of the last sweep. */
@@ -103,7 +104,7 @@ class Adaptive implements Balancer {
     );
     this.#swept = this.#pulse.now;
     this.#roster = new Roster<Known, AdaptiveView>(
-      (backend) => new AdaptiveMember(backend, this.#pulse.now, this.#begun),
+      (backend) => new AdaptiveMember(backend, this.#pulse, this.#begun),
       (backends, members) => this.#arrange(backends, members),
     );
   }
@@ -131,9 +132,10 @@ class Adaptive implements Balancer {
   }
 
   begin(backend: Backend): Release {
-    const now = this.#pulse.read();
+    this.#pulse.read();
+    const { now } = this.#pulse;
     const member = this.#roster.member(backend);
-    if (member.uses === 0) member.relax(now);
+    if (member.uses === 0) member.relax();
     member.uses++;
     if (member.suspicion > 0) member.lastUse = now;
     const { view } = member;
@@ -141,16 +143,17 @@ class Adaptive implements Balancer {
     if (view === undefined) member.lastCall = this.#begun;
     else view.lastCalls[member.index] = this.#begun;
     member.count();
-    const use = this.#free.pop() ?? new Use(member, this.#end);
+    const use = this.#free ?? new Use(member, this.#end);
+    this.#free = use.next;
     use.member = member;
     use.open = true;
     use.start = now;
     use.seen = member.inflight;
     use.stalled = this.#pulse.stalled;
+    this.#rank(member);
     use.link();
     this.#uses++;
     this.#watch(member);
-    this.#rank(member);
     this.#pulse.start();
     return use.release;
   }
@@ -158,33 +161,25 @@ class Adaptive implements Balancer {
   #release(use: Use<AdaptiveView>, outcome: Outcome): void {
     if (!use.open) return;
     use.open = false;
-    const { member, start, seen } = use;
+    const { member } = use;
     const awaited = use.linked;
     use.unlink();
-    this.#free.push(use);
     const inflight = this.#uses--;
     member.uses--;
     member.count();
     if (outcome.kind !== 'cancelled') {
-      const at = start + outcome.latency;
-      // An answer that was there before the last stall began was not delayed by it.
-      const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
-      member.learn(outcome, seen, at, blur, inflight);
+      member.learn(outcome, use, inflight);
       if (member.suspicion > 0) {
         member.lastUse = this.#pulse.now;
         member.jitter = 0.8 + 0.4 * this.#random();
       }
     } else if (awaited) {
-      member.learnAtLeast(
-        this.#pulse.now - start - (this.#pulse.stalled - use.stalled),
-        seen,
-        this.#pulse.now,
-        inflight,
-      );
+      member.learnAtLeast(use, inflight);
     }
-    if (member.uses === 0) member.idleFrom(this.#pulse.now);
-    this.#watch(member);
+    if (member.uses === 0) member.rest();
     this.#rank(member);
+    use.next = this.#free;
+    this.#free = use;
   }
 
   #takeTurn(
@@ -197,7 +192,7 @@ class Adaptive implements Balancer {
       const index = turns.first();
       const member = view.members[index] as Known;
       member.count();
-      turns.delay(member.cost(this.#pulse.now, this.#pulse.stalled));
+      turns.delay(member.cost());
       const backend = backends[index] as Backend;
       if (!tried?.has(backend)) return backend;
     }
@@ -221,8 +216,7 @@ class Adaptive implements Balancer {
   }
 
   #rank(member: Known): void {
-    if (member.view !== undefined && !member.view.stale)
-      member.view.ranking.set(member.index, member.cost(this.#pulse.now, this.#pulse.stalled));
+    member.view?.ranking.set(member.index, member.cost());
   }
 
   #watch(member: Known): void {
@@ -247,11 +241,11 @@ class Adaptive implements Balancer {
     for (let i = 0; i < watched.length; i++) {
       const member = watched[i] as Known;
       if (member.uses === 0) {
-        member.relax(now);
+        member.relax();
         if (member.suspicion > 0 && now - member.lastUse > trial * member.jitter)
           member.fleet?.acquit(member);
       } else {
-        member.dropStreams(now);
+        member.dropStreams();
       }
       this.#rank(member);
       member.watched = member.restless;
@@ -269,13 +263,12 @@ class Adaptive implements Balancer {
     const ranked = ranking(members.length);
     members.forEach((member, index) => {
       // At random, so that clients do not all turn to it at once.
-      if (member.fleet === undefined && fleet.unit !== undefined)
-        member.relative += strangeness * this.#random();
+      if (member.fleet === undefined && fleet.unit > 0) member.relative += strangeness * this.#random();
       member.fleet = fleet;
       if (member.suspicion > 0) fleet.suspects++;
       member.count();
       this.#watch(member);
-      ranked.set(index, member.cost(this.#pulse.now, this.#pulse.stalled));
+      ranked.set(index, member.cost());
     });
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);

@@ -36,8 +36,7 @@ export class Roster<M extends Member<V>, V extends View> {
 
   view(backends: Backends): V {
     const view = this.#view;
-    if (backends === this.#backends && view !== undefined && !view.stale) return view;
-    return this.#enter(backends);
+    return view !== undefined && backends === this.#backends ? view : this.#enter(backends);
   }
 
   /** Saves the next `member` its lookup, if it is for this one. */

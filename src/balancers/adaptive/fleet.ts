@@ -17,8 +17,8 @@ const brokenRate = 1e-3;
 
 /** What the backends of one service have in common. */
 export class Fleet {
-  /** Usual latency per call in flight, in ms; undefined before the first answer. */
-  unit: number | undefined = undefined;
+  /** Usual latency per call in flight, in ms; 0 before the first answer. */
+  unit = 0;
   size = 0;
   suspects = 0;
   /** How much of what is known about the backends is not chance, of 1. */
@@ -36,11 +36,9 @@ export class Fleet {
 
   /** Takes a sample of ms per call in flight; returns it as a multiple of the usual. */
   measure(unit: number, most: number): number {
-    this.#measured++;
-    this.unit ??= unit;
     // Outliers must not make all others look fast.
-    const bounded = this.unit > 0 ? Math.min(unit, most * this.unit) : unit;
-    const weight = unitWeight * this.#measured < 1 ? 1 / this.#measured : unitWeight;
+    const bounded = this.unit > 0 && unit > most * this.unit ? most * this.unit : unit;
+    const weight = this.#measured < 1 / unitWeight ? 1 / ++this.#measured : unitWeight;
     this.unit += (bounded - this.unit) * weight;
     return this.unit > 0 ? unit / this.unit : 1;
   }
@@ -55,7 +53,10 @@ export class Fleet {
     const excess = relative - 1;
     this.#spread += excess * excess;
     this.#foretold += excess * (sample - 1);
-    if (++this.#judged % judgedAtOnce !== 0) return;
+    if (++this.#judged % judgedAtOnce === 0) this.#conclude(inflight);
+  }
+
+  #conclude(inflight: number): void {
     const least = leastTrust / Math.max(1, inflight / 2);
     this.trust = Math.min(1, Math.max(least, (belief + this.#foretold) / (belief + this.#spread)));
     const kept = 1 - judgedAtOnce / judgedSamples;

@@ -2,6 +2,7 @@ import type { Backend } from '../../core/backend.ts';
 import { isFailure, type Outcome } from '../../core/outcome.ts';
 import type { Member, View } from '../roster.ts';
 import type { Fleet } from './fleet.ts';
+import type { Pulse } from './pulse.ts';
 import type { Use } from './use.ts';
 
 /** ms that samples are remembered for, where they are rare; where they are many, the last 30 or so count. */
@@ -34,6 +35,7 @@ export type Sample = Exclude<Outcome, { kind: 'cancelled' }>;
 /** What is known about one backend, and what follows for its cost. */
 export class AdaptiveMember<V extends View> implements Member<V> {
   readonly backend: Backend;
+  readonly #pulse: Pulse;
   view: V | undefined = undefined;
   index = 0;
   fleet: Fleet | undefined = undefined;
@@ -60,11 +62,12 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   /** Makes this one's trials come at another time than other clients'. */
   jitter = 1;
 
-  constructor(backend: Backend, now: number, begun: number) {
-    this.lastCall = begun;
+  constructor(backend: Backend, pulse: Pulse, begun: number) {
     this.backend = backend;
+    this.#pulse = pulse;
     this.inflight = backend.inflight;
-    this.#sampled = this.#restedFrom = this.lastUse = now;
+    this.lastCall = begun;
+    this.#sampled = this.#restedFrom = this.lastUse = pulse.now;
   }
 
   /** Reads the calls in flight; never fewer than were begun here. */
@@ -78,11 +81,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return (this.fleet?.unit ?? 0) * this.relative * seen;
   }
 
-  /**
-   * Takes an answered call into account; `blur` is by how many ms too long we may have measured, `inflight` how many
-   * calls there were in all.
-   */
-  learn(outcome: Sample, seen: number, at: number, blur: number, inflight: number): void {
+  /** Takes an answered call into account; `inflight` is how many calls there were in all. */
+  learn(outcome: Sample, use: Use<V>, inflight: number): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
     if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
@@ -94,22 +94,31 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     fleet.succeeded(this);
     let { latency } = outcome;
     if (!(latency >= 0)) return;
+    const { seen } = use;
+    const at = use.start + latency;
+    // By how many ms too long we may have measured; an answer that was there before the last stall began, by none.
+    const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
-    const unit = latency / seen;
-    this.#blend(fleet.measure(unit, mostSample), at, inflight);
+    this.#blend(fleet.measure(latency / seen, mostSample), at, inflight);
   }
 
   /** A call was given up that had waited longer than expected: it would have taken at least that. */
-  learnAtLeast(waited: number, seen: number, at: number, inflight: number): void {
-    if (this.fleet?.unit === undefined || waited <= this.expected(seen)) return;
-    this.#blend(waited / seen / this.fleet.unit, at, inflight);
+  learnAtLeast({ start, seen, stalled }: Use<V>, inflight: number): void {
+    const { now } = this.#pulse;
+    const waited = now - start - (this.#pulse.stalled - stalled);
+    const unit = this.fleet?.unit ?? 0;
+    if (unit > 0 && waited > this.expected(seen)) this.#blend(waited / seen / unit, now, inflight);
   }
 
   /** Forgets while idle. */
-  relax(now: number): void {
+  relax(): void {
+    if (this.relative !== 1) this.#forget();
+  }
+
+  #forget(): void {
+    const { now } = this.#pulse;
     const excess = this.relative - 1;
-    if (excess === 0) return;
     const idle = now - this.#restedFrom;
     if (idle < shortRest) return;
     this.#restedFrom = now;
@@ -117,19 +126,14 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     this.relative = Math.abs(left) < 0.01 ? 1 : 1 + left;
   }
 
-  idleFrom(now: number): void {
-    this.#restedFrom = now;
+  rest(): void {
+    this.#restedFrom = this.#pulse.now;
   }
 
-  /** What the next call here would cost. `stalled` is how long we have been blocked so far, in ms. */
-  cost(now: number, stalled: number): number {
+  /** What the next call here would cost. */
+  cost(): number {
     let calls = this.inflight + 1;
-    const { oldest } = this;
-    if (oldest !== undefined) {
-      const age = now - oldest.start - (stalled - oldest.stalled);
-      const expected = age > 0 ? this.expected(oldest.seen) : 0;
-      if (expected > 0) calls += ageWeight * Math.min(mostAge, age / expected);
-    }
+    if (this.oldest !== undefined) calls += ageWeight * this.#age(this.oldest);
     const excess = (this.relative - 1) * (this.fleet?.trust ?? 1);
     let factor = Math.abs(excess) > alike ? 1 + excess : 1;
     if (this.suspicion > 0 && this.fleet?.manySuspects === false)
@@ -137,8 +141,16 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return calls * factor;
   }
 
+  /** The age of a call without an answer, over what is expected of it. */
+  #age({ start, stalled, seen }: Use<V>): number {
+    const age = this.#pulse.now - start - (this.#pulse.stalled - stalled);
+    const expected = age > 0 ? this.expected(seen) : 0;
+    return expected > 0 ? Math.min(mostAge, age / expected) : 0;
+  }
+
   /** Drops what has waited so long that it must be a stream. */
-  dropStreams(now: number): void {
+  dropStreams(): void {
+    const { now } = this.#pulse;
     for (let use = this.oldest; use !== undefined; use = this.oldest) {
       const age = now - use.start;
       if (age <= streamAge || age <= streamTimes * this.expected(use.seen)) return;
@@ -154,15 +166,14 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   #blend(ratio: number, at: number, inflight: number): void {
     const { relative } = this;
     const most = relative > 1 ? mostSample * relative : mostSample;
-    const sample = Math.min(most, Math.max(leastSample, ratio));
+    const sample = ratio < leastSample ? leastSample : ratio > most ? most : ratio;
     this.fleet?.judge(relative, sample, inflight);
     const elapsed = at - this.#sampled;
-    this.#samples++;
     let weight = leastSampleWeight;
     // Where calls are frequent, the exponential would be below the least anyway.
     if (elapsed > leastSampleWeight * memory)
       weight = Math.max(leastSampleWeight, Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory)));
-    if (weight * (prior + this.#samples) < 1) weight = 1 / (prior + this.#samples);
+    if (this.#samples < 1 / leastSampleWeight) weight = Math.max(weight, 1 / (prior + ++this.#samples));
     this.relative = relative + (sample - relative) * weight;
     if (at > this.#sampled) this.#sampled = at;
   }
