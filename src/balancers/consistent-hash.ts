@@ -35,7 +35,9 @@ export function consistentHash(options: ConsistentHashOptions = {}): Balancer {
   return boundedLoad === undefined ? new ConsistentHash(random) : new BoundedHash(random, boundedLoad);
 }
 
-function hashOf(key: string): number {
+function hashOf(hashKey: string): number {
+  // From plain JavaScript it may be a number.
+  const key = typeof hashKey === 'string' ? hashKey : String(hashKey);
   if (key.length <= longestKey) return hash32(key);
   return hash32(key.slice(0, longestKey / 2) + key.slice(-longestKey / 2), mix32(key.length));
 }
@@ -58,7 +60,7 @@ class ConsistentHash implements Balancer {
   }
 
   pick(backends: Backends, { hashKey, tried }: PickRequest): Backend {
-    if (hashKey === undefined) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
+    if (hashKey == null) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
     const ring = this.#ringOf(backends);
     let point = ring.find(hashOf(hashKey));
     const owner = backends[ring.owners[point] as number] as Backend;
@@ -119,7 +121,7 @@ class BoundedHash implements Balancer {
     const checked = view.members[view.next] as BoundedMember;
     view.next = view.next + 1 < view.members.length ? view.next + 1 : 0;
     if (checked.backend.inflight !== checked.inflight) recount(checked);
-    if (hashKey === undefined) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
+    if (hashKey == null) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
     const { ring, shares } = view;
     const room = this.#bound * (view.total + 1);
     let point = ring.find(hashOf(hashKey));

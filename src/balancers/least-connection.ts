@@ -64,7 +64,10 @@ class LeastConnection implements Balancer {
     for (;;) {
       const item = counts.least(this.#random);
       const backend = backends[item] as Backend;
-      if (backend.inflight === counts.get(item) || !(backend.inflight <= mostCalls)) {
+      if (
+        backend.inflight === counts.get(item) ||
+        backend.inflight !== (backend.inflight & (mostCalls - 1))
+      ) {
         this.#roster.expect(members[item] as CountedMember);
         return backend;
       }

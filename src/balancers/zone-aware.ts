@@ -55,7 +55,8 @@ class Side {
 
   ended(outcome: Outcome): void {
     this.inflight--;
-    if (outcome.kind === 'cancelled') return;
+    if (outcome.kind === 'cancelled' || !(outcome.latency >= 0 && outcome.latency < Number.POSITIVE_INFINITY))
+      return;
     this.#answers++;
     const known = this.latency ?? outcome.latency;
     const sample = isFailure(outcome) ? known * failureTimes : outcome.latency;

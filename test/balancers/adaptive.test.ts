@@ -130,6 +130,18 @@ test.each([404, 500])('status %i does not: it says nothing about the pod', async
   expect(got[2]).toBeGreaterThan(45);
 });
 
+test.each([Number.POSITIVE_INFINITY, Number.NaN, -1])(
+  'a latency of %d says nothing, not even the first',
+  async (latency) => {
+    const bench = new Bench(5);
+    bench.pick();
+    for (const backend of bench.backends)
+      bench.begin(backend as BackendStats)({ kind: 'response', status: 200, latency });
+    const slow = await bench.calls(500, (index) => (index === 2 ? 100 : 10));
+    expect(slow[2]).toBeLessThan(35);
+  },
+);
+
 test('where calls fail everywhere now and then, no backend is shunned for it', async () => {
   const bench = new Bench(5);
   const random = seeded(4);

@@ -305,3 +305,26 @@ test('real stats of a backend can be picked by', () => {
   backends[0]?.begin();
   expect(leastConnection().pick(backends as unknown as Backends, {})).toBe(backends[1]);
 });
+
+test('hashing: a key that is no string counts as it is written, and null as none', () => {
+  for (const options of [{}, { boundedLoad: 1.25 }]) {
+    const balancer = consistentHash({ ...options, random: seeded(1) });
+    const backends = fleet(10);
+    for (const key of [7, 7.5, true, 8n, { toString: () => 'own' }]) {
+      const hashKey = key as unknown as string;
+      expect(balancer.pick(backends, { hashKey })).toBe(balancer.pick(backends, { hashKey: String(key) }));
+    }
+    const hashKey = null as unknown as string;
+    expect(new Set(Array.from({ length: 100 }, () => balancer.pick(backends, { hashKey }))).size).toBe(10);
+  }
+});
+
+test('least connection: comes to a pick where numbers of calls are none that can be', () => {
+  const balancer = leastConnection({ random: seeded(1) });
+  const backends = fleet(20);
+  balancer.begin?.(backends[0])({ kind: 'cancelled' });
+  for (const inflight of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, -0.5, 2 ** 31]) {
+    for (const one of backends) one.inflight = inflight;
+    for (let i = 0; i < 100; i++) expect(backends).toContain(balancer.pick(backends, {}));
+  }
+});

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { adaptive } from '../../src/balancers/adaptive.ts';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { zoneAware } from '../../src/balancers/zone-aware.ts';
-import type { Backends } from '../../src/core/backend.ts';
+import type { Backend, Backends } from '../../src/core/backend.ts';
 import type { Balancer } from '../../src/core/balancer.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { type Policy, type RunResult, type Scenario, simulate } from '../../src/testing/simulate.ts';
@@ -99,6 +99,25 @@ test('services that share one balancer do not disturb one another', () => {
   expect(kept / 2_000).toBeGreaterThan(0.95);
   // An even spread is the most that goes elsewhere.
   expect(left / 2_000).toBeGreaterThan(0.45);
+});
+
+test('a latency that is none says nothing', () => {
+  const balancer = zoneAware(leastConnection({ random: seeded(1) }), { zone: 'a', random: seeded(2) });
+  const backends = ['a', 'a', 'b', 'b'].map((zone, i) =>
+    backend(endpoint({ address: `10.0.0.${i}`, zone })),
+  ) as unknown as Backends;
+  const answer = (picked: Backend, latency: number): void =>
+    balancer.begin?.(picked)({ kind: 'response', status: 200, latency });
+  balancer.pick(backends, {});
+  for (const latency of [Number.NaN, Number.POSITIVE_INFINITY, -1])
+    for (const one of backends) answer(one, latency);
+  let near = 0;
+  for (let i = 0; i < 4_000; i++) {
+    const picked = balancer.pick(backends, {});
+    answer(picked, 10);
+    if (picked.endpoint.zone === 'a' && i >= 2_000) near++;
+  }
+  expect(near / 2_000).toBeGreaterThan(0.95);
 });
 
 test('bad options are told at once', () => {

@@ -93,7 +93,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     this.failures = 0;
     fleet.succeeded(this);
     let { latency } = outcome;
-    if (!(latency >= 0)) return;
+    if (!(latency >= 0 && latency < Number.POSITIVE_INFINITY)) return;
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
     const unit = latency / seen;
