@@ -8,6 +8,7 @@ import { random } from '../../src/balancers/random.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import type { Backend } from '../../src/core/backend.ts';
 import {
+  type Happening,
   type Policy,
   type Scenario,
   type SimulationResult,
@@ -113,6 +114,30 @@ test('a stall delays what the pod holds, and loses nothing', () => {
   expect(results['random']?.failed).toBe(0);
 });
 
+test('troubles that overlap last as long as the longest, and slowness multiplies', () => {
+  const figures = (...happenings: Happening[]): unknown => run({ happenings }).policies;
+  const pods = [0];
+  const stall: Happening = { kind: 'stall', at: 5_000, pods, duration: 2_000 };
+  const failFast: Happening = { kind: 'failFast', at: 5_000, pods, duration: 2_000 };
+  const pause: Happening = { kind: 'pause', at: 5_000, clients: [0], duration: 2_000 };
+  for (const long of [stall, failFast, pause])
+    expect(figures(long, { ...long, at: 5_500, duration: 100 })).toEqual(figures(long));
+  expect(figures(stall, { ...stall, at: 6_000 })).toEqual(figures({ ...stall, duration: 3_000 }));
+  const speed: Happening = { kind: 'speed', at: 5_000, pods, duration: 2_000, speed: 0.5 };
+  expect(figures(speed, speed)).toEqual(figures({ ...speed, speed: 0.25 }));
+  // The shorter one's end leaves the longer one's speed.
+  const short: Happening = { ...speed, duration: 500, speed: 1 };
+  expect(figures(speed, short)).toEqual(figures(speed));
+});
+
+test('a pod that is told to leave twice leaves once', () => {
+  const leave: Happening = { kind: 'leave', at: 5_000, pods: [0] };
+  const again: Happening = { kind: 'leave', at: 8_000, pods: [0, 0] };
+  const pods = (...happenings: Happening[]): unknown =>
+    run({ happenings }).policies['random']?.pods.map(({ share }) => share);
+  expect(pods(leave, again)).toEqual(pods(leave));
+});
+
 test('a failing pod fails its calls; retries go elsewhere', () => {
   const failing: Scenario = { happenings: [{ kind: 'failFast', at: 0, pods: [0], duration: 1e9 }] };
   expect(run(failing).policies['random']?.failed).toBeCloseTo(0.1, 1);
@@ -177,11 +202,31 @@ test('bad options are told at once, with their path', () => {
   expect(wrong({ happenings: [{ kind: 'boom' }] })).toThrow('option happenings[0].kind must be one of');
   expect(wrong({ service: { kind: 'pareto' } })).toThrow('option service.mean is missing');
   expect(wrong({ service: { kind: 'trace', values: [] } })).toThrow('option service.values must hold');
+  expect(wrong({ service: { kind: 'constant', mean: 1, slowShare: 0.5 } })).toThrow(
+    'unknown option service.slowShare: known are kind, mean',
+  );
+  for (const list of ['speeds', 'podZones', 'clientZones', 'weights'])
+    expect(wrong({ [list]: [] })).toThrow(`option ${list} must hold at least one value`);
+  expect(wrong({ service: { kind: 'exponential', mean: 1e9 }, requests: 100 })).toThrow(
+    'simulate: requests × mean service time ÷ least speed must be at most 10000000000 ms, got 100000000000',
+  );
+  expect(wrong({ speeds: [1, 1e-6] })).toThrow('÷ least speed must be at most');
+  expect(wrong({ network: 1e9 })).toThrow('option network must be between 0 and 100000000');
+  expect(wrong({ happenings: [{ kind: 'pause', at: 1, clients: [10], duration: 1 }] })).toThrow(
+    'there is no client 10, the last is 9',
+  );
+  expect(wrong({ view: () => undefined })).toThrow('option view must return an array');
+  expect(wrong({ view: () => [] })).toThrow('option view shows client 0 none of the pods');
+  expect(wrong({ policies: { mine: () => null } })).toThrow('a policy must return a Balancer');
   expect(wrong({ policies: { mine: 3 } })).toThrow('option policies.mine must be a function');
   expect(wrong({ policies: undefined })).toThrow('option policies is missing');
   expect(wrong({ clients: 1e5, pods: 1e5 })).toThrow('clients × pods must be at most 10000000');
   const all = Array.from({ length: 10 }, (_, i) => i);
-  expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: all }] })).toThrow('no pod is left');
+  for (const abrupt of [true, false])
+    for (const one of [{}, { policies: {} }, { references: false }])
+      expect(wrong({ ...one, happenings: [{ kind: 'leave', at: 9, pods: all, abrupt }] })).toThrow(
+        'no pod is left at 9 ms: let others join before',
+      );
   expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: [99] }] })).toThrow('there is no pod 99');
   expect(() =>
     simulate({ requests: 10, policies: { bad: () => ({ pick: () => ({}) as Backend }) } }),

@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../core/endpoint.ts';
 import { mix32 } from '../../core/hash.ts';
 import { seeded } from '../seeded.ts';
 import { endpoint } from '../values.ts';
@@ -99,7 +100,7 @@ export class World {
     while (this.#ended < requests) {
       const { time } = this.#queue;
       const event = this.#queue.pop();
-      if (event === undefined) throw new Error('simulate: no pod is left for the calls that wait');
+      if (event === undefined) throw new Error('simulate: nothing is left to happen, and calls wait');
       this.now = time;
       event.fire();
       if (this.#ended >= next) {
@@ -130,7 +131,10 @@ export class World {
   }
 
   removePod(pod: Pod): void {
+    if (!this.#live.includes(pod)) return;
     this.#live = this.#live.filter((other) => other !== pod);
+    if (this.#live.length === 0)
+      throw new RangeError(`simulate: no pod is left at ${this.now} ms: let others join before`);
     pod.expected = this.#evenShare - pod.expectedBefore;
   }
 
@@ -186,20 +190,22 @@ export class World {
   #tell(delayed: boolean): void {
     const pods = this.#live;
     const { view } = this.scenario;
-    const byId = view && new Map(pods.map((pod) => [pod.endpoint.id, pod]));
+    const byId = new Map(pods.map((pod) => [pod.endpoint.id, pod]));
     const endpoints = pods.map((pod) => pod.endpoint);
     this.clients.forEach((client, index) => {
-      const seen =
-        view === undefined
-          ? pods
-          : view(index, endpoints).flatMap(({ id }) => {
-              const pod = byId?.get(id);
-              return pod === undefined ? [] : [pod];
-            });
+      const seen = view === undefined ? pods : chosenBy(view(index, endpoints), byId);
+      if (seen.length === 0 && !delayed)
+        throw new RangeError(`simulate: option view shows client ${index} none of the pods`);
       const fire = (): void => client.see(seen);
       const delay = delayed ? this.#delay() : 0;
       if (delay === 0) fire();
       else this.schedule(this.now + delay, { fire });
     });
   }
+}
+
+function chosenBy(chosen: readonly Endpoint[], byId: ReadonlyMap<string, Pod>): readonly Pod[] {
+  if (!Array.isArray(chosen))
+    throw new TypeError('simulate: option view must return an array of the endpoints it was given');
+  return chosen.flatMap(({ id }: Endpoint) => byId.get(id) ?? []);
 }
