@@ -109,7 +109,8 @@ class BoundedHash implements Balancer {
   constructor(random: Random, bound: number) {
     this.#random = random;
     this.#bound = bound;
-    this.#roster = new Roster(enlist, (backends, members) => {
+    this.#roster = new Roster(enlist, (backends, members, former) => {
+      if (former !== undefined) return arrange(backends, members, former.ring);
       this.#made = ringOfBackends(backends, this.#made);
       return arrange(backends, members, this.#made.ring);
     });

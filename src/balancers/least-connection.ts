@@ -124,10 +124,14 @@ function enlist(backend: Backend): CountedMember {
   return member;
 }
 
-function arrange(backends: Backends, members: readonly CountedMember[]): CountedView {
-  const counts = new Counts(backends.length);
+function arrange(
+  backends: Backends,
+  members: readonly CountedMember[],
+  former: CountedView | undefined,
+): CountedView {
+  const counts = former?.counts ?? new Counts(backends.length);
   backends.forEach((backend, i) => {
     counts.set(i, callsOf(backend));
   });
-  return { stale: false, members, counts, next: 0, skip: 0 };
+  return { stale: false, members, counts, next: former?.next ?? 0, skip: 0 };
 }
