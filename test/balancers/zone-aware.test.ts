@@ -48,6 +48,34 @@ test('a zone with one pod and half of the clients is not overloaded', () => {
   expect(zoned.p99).toBeLessThan(plain.p99 * 1.5);
 });
 
+test('a small zone costs little at high load, nor does one that is slow', () => {
+  const small = run({ podZones: zones(1, 9), clientZones: ['a'], utilisation: 0.9 });
+  expect(small.zoned.maxOverMean).toBeLessThan(1.2);
+  expect(small.zoned.p99).toBeLessThan(small.plain.p99 * 1.6);
+  const slow = run({
+    podZones: zones(5, 5),
+    clientZones: zones(5, 5),
+    speeds: [...Array(5).fill(0.2), ...Array(5).fill(1)],
+    utilisation: 0.4,
+  });
+  expect(slow.zoned.p99).toBeLessThan(slow.plain.p99 * 1.2);
+});
+
+test('when the pods of the zone fail, few calls do, and the zone is preferred again when they are well', () => {
+  const { zoned } = run({
+    podZones: zones(5, 5),
+    clientZones: ['a'],
+    utilisation: 0.2,
+    happenings: [{ kind: 'failFast', at: 30_000, pods: [0, 1, 2, 3, 4], duration: 30_000 }],
+  });
+  expect(zoned.failed).toBeLessThan(0.015);
+  const sum = (pods: RunResult['pods'], from: number): number =>
+    pods.flatMap(({ timeline }) => timeline.slice(from, from + 10)).reduce((a, b) => a + b, 0);
+  const near = (from: number): number => sum(zoned.pods.slice(0, 5), from) / sum(zoned.pods, from);
+  expect(near(45)).toBeLessThan(0.05);
+  expect(near(150)).toBeGreaterThan(0.8);
+});
+
 test('when the pods of the zone stall, calls go elsewhere', () => {
   const { zoned } = run({
     podZones: zones(5, 5),
