@@ -19,7 +19,7 @@ export interface SimulateOptions extends Scenario {
   readonly onProgress?: (ended: number, requests: number, name: string) => void;
 }
 
-/** How the calls of one run fared. Times in ms, from the call's start to its answer, of calls that were served. */
+/** How the calls of one run fared. Times in ms, from the call's start to its answer, of calls that were served; NaN where none was. */
 export interface RunResult {
   readonly mean: number;
   readonly p50: number;

@@ -244,9 +244,13 @@ test('the distribution suite finds unevenness, starvation, a healed pod that is 
   );
 });
 
-test('without global describe and it, the suite is for node:test, and in vitest says to pass them', () => {
+test('the suites use the global describe and it, else node:test, and in vitest say to pass them', () => {
   expect(() => suiteRunner()).toThrow('pass them as the last argument');
   vi.stubEnv('VITEST', undefined);
   expect(suiteRunner()).toBe(nodeTest);
+  vi.stubGlobal('describe', describe);
+  vi.stubGlobal('it', it);
+  expect(suiteRunner()).toEqual({ describe, it });
+  vi.unstubAllGlobals();
   vi.unstubAllEnvs();
 });

@@ -262,6 +262,27 @@ test('the table has a row for each, and the drawing is well formed', () => {
   expect(svg).not.toMatch(/NaN|undefined/);
 });
 
+test('table and drawing bear runs in which all calls fail, take no time, or hardly any', () => {
+  const all = Array.from({ length: 10 }, (_, i) => i);
+  const failing = simulate({
+    requests: 1_000,
+    happenings: [{ kind: 'failFast', at: 0, pods: all, duration: 1e9 }],
+    policies,
+  });
+  expect(simulationTable(failing)).not.toContain('NaN');
+  expect(failing.policies['random']?.p50).toBeNaN();
+  const most = simulate({ requests: 1_000, service: { kind: 'trace', values: [0, 0, 0, 7] }, policies });
+  const short = simulate({
+    requests: 1_000,
+    utilisation: 0.1,
+    service: { kind: 'constant', mean: 1e-6 },
+    policies,
+  });
+  for (const result of [failing, most, short, simulate({ requests: 9, references: false, policies: {} })])
+    expect(simulationSvg(result, '')).not.toMatch(/NaN|undefined|Infinity|0{3}9{3}/);
+  expect(simulationSvg(most, '').match(/<circle/g)?.length).toBe(12);
+});
+
 const cli = (...args: string[]): string =>
   execFileSync('node_modules/.bin/node', ['src/cli/main.ts', 'simulate', ...args], {
     encoding: 'utf8',
