@@ -211,6 +211,9 @@ test('bad options are told at once, with their path', () => {
     'simulate: requests × mean service time ÷ least speed must be at most 10000000000 ms, got 100000000000',
   );
   expect(wrong({ speeds: [1, 1e-6] })).toThrow('÷ least speed must be at most');
+  expect(wrong({ pods: 100, arrivals: { kind: 'trace', values: [1e9] } })).toThrow(
+    'simulate: 1000000 s of 100 pods are more than can be recorded: scale all times down',
+  );
   expect(wrong({ network: 1e9 })).toThrow('option network must be between 0 and 100000000');
   expect(wrong({ happenings: [{ kind: 'pause', at: 1, clients: [10], duration: 1 }] })).toThrow(
     'there is no client 10, the last is 9',

@@ -16,6 +16,8 @@ export type Driver = Policy | 'ideal' | 'oracle';
 
 /** A pod's calls per this many ms make its `timeline`. */
 const timelineStep = 1_000;
+/** The most numbers in all timelines together, some 400 MB. */
+const mostSteps = 5e7;
 
 /** One run: the clients, the pods, and what is going to happen. */
 export class World {
@@ -149,8 +151,16 @@ export class World {
     this.#evenShare += 1 / this.#live.length;
     const timeline = this.timelines[pod.index] as number[];
     const second = Math.floor(this.now / timelineStep);
-    while (timeline.length <= second) timeline.push(0);
+    if (timeline.length <= second) this.#lengthen(timeline, second);
     timeline[second] = (timeline[second] as number) + 1;
+  }
+
+  #lengthen(timeline: number[], second: number): void {
+    if (second * this.pods.length > mostSteps)
+      throw new RangeError(
+        `simulate: ${second} s of ${this.pods.length} pods are more than can be recorded: scale all times down`,
+      );
+    while (timeline.length <= second) timeline.push(0);
   }
 
   /** A worker of the pod is idle. */
