@@ -51,7 +51,7 @@ export interface PolicyResult extends RunResult {
 
 export interface SimulationResult {
   readonly policies: Readonly<Record<string, PolicyResult>>;
-  /** One central queue for all pods: the best that can be. */
+  /** One central queue for all pods: the best that can be where pods are alike. */
   readonly ideal?: RunResult;
   /** The shortest queue, known at every moment. */
   readonly oracle?: RunResult;
