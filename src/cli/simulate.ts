@@ -13,7 +13,13 @@ import { shape } from '../core/options.ts';
 import { simulationSvg, simulationTable } from '../testing/simulate/report.ts';
 import { scenarioShape } from '../testing/simulate/scenario.ts';
 import { scenarios } from '../testing/simulate/scenarios.ts';
-import { type Distribution, type Policy, type Scenario, simulate } from '../testing/simulate.ts';
+import {
+  type Distribution,
+  type Policy,
+  type Scenario,
+  type SimulationResult,
+  simulate,
+} from '../testing/simulate.ts';
 import type { Command } from './command.ts';
 
 const policies: Readonly<Record<string, Policy>> = {
@@ -173,6 +179,19 @@ async function parse(args: readonly string[]): Promise<{
   return { name, scenario: { ...preset, ...own, ...given }, chosen, json: values.json, svg: values.svg };
 }
 
+/** Says what was to happen after the last call. */
+function tellMissed({ happenings = [] }: Scenario, { policies }: SimulationResult): void {
+  const timelines = Object.values(policies).flatMap(({ pods }) =>
+    pods.map(({ timeline }) => timeline.length),
+  );
+  const seconds = timelines.reduce((most, length) => Math.max(most, length), 0);
+  for (const { kind, at } of happenings)
+    if (at >= seconds * 1_000)
+      process.stderr.write(
+        `steersman simulate: no ${kind} at ${at} ms: the last call began within ${seconds} s; give more --requests\n`,
+      );
+}
+
 async function run(args: readonly string[]): Promise<number> {
   const { name, scenario, chosen, json, svg } = await parse(args);
   const shows = process.stderr.isTTY;
@@ -186,6 +205,7 @@ async function run(args: readonly string[]): Promise<number> {
     }),
   });
   if (shows) process.stderr.write('\r\x1b[K');
+  tellMissed(scenario, result);
   if (svg !== undefined) {
     const { clients = 10, pods = 10, utilisation = 0.7 } = scenario;
     await writeFile(

@@ -58,4 +58,12 @@ describe('steersman', () => {
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain(message);
   });
+
+  test('simulate says what did not happen, because all calls had ended', async () => {
+    const { code, out, err } = await run('simulate', 'stall', '--requests', '2000', '--policies', 'random');
+    expect([code, out.split('\n').length]).toEqual([0, 5]);
+    expect(err).toBe(
+      'steersman simulate: no stall at 60000 ms: the last call began within 3 s; give more --requests\n',
+    );
+  });
 });

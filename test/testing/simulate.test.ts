@@ -7,7 +7,10 @@ import { adaptive } from '../../src/balancers/adaptive.ts';
 import { random } from '../../src/balancers/random.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import type { Backend } from '../../src/core/backend.ts';
+import { seeded } from '../../src/testing/seeded.ts';
+import { sampler } from '../../src/testing/simulate/distribution.ts';
 import {
+  type Distribution,
   type Happening,
   type Policy,
   type Scenario,
@@ -28,6 +31,18 @@ const run = (scenario: Scenario): SimulationResult => simulate({ requests: 20_00
 test('the same options give the same figures, another seed others', () => {
   expect(run({})).toEqual(run({}));
   expect(run({ seed: 2 }).policies['random']?.p99).not.toBe(run({}).policies['random']?.p99);
+});
+
+test.each<[Distribution, number]>([
+  [{ kind: 'exponential', mean: 10 }, 99263.61774726385],
+  [{ kind: 'bimodal', mean: 10 }, 100236.84210526284],
+  [{ kind: 'pareto', mean: 10 }, 99701.82021713628],
+  [{ kind: 'logNormal', mean: 10 }, 100449.57901728853],
+])('%j is drawn alike by every version of Node', (distribution, sum) => {
+  const { draw } = sampler(distribution, seeded(1));
+  let all = 0;
+  for (let i = 0; i < 10_000; i++) all += draw();
+  expect(all).toBe(sum);
 });
 
 // M/M/1: the time in system is exponential with mean S / (1 − ρ); a random split of Poisson arrivals is Poisson.

@@ -73,7 +73,8 @@ export function sampler(distribution: Distribution, random: Random): Sampler {
       const { mean, shape: alpha = 1.5 } = distribution;
       const least = (mean * (alpha - 1)) / alpha;
       const most = mean * paretoCut;
-      return { mean, draw: () => Math.min(most, least * (1 - random()) ** (-1 / alpha)) };
+      // Not as a power, which versions of Node round differently.
+      return { mean, draw: () => Math.min(most, least * Math.exp(-Math.log(1 - random()) / alpha)) };
     }
     case 'logNormal': {
       const { mean, sigma = 1 } = distribution;
