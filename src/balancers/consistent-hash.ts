@@ -25,8 +25,9 @@ const longestKey = 4_096;
 /**
  * The backend that owns the call's `hashKey`: the same one for as long as it is in the set, and when the set changes
  * only the keys of what changed move. Weights are honoured; where the largest is below 1 or above 16 and passes a power
- * of two, or the sum of all passes some 13,000, a part of the others' keys moves too. A call without a key goes to any backend,
- * at random; one whose owner has been tried goes to the next on the ring.
+ * of two, or the sum of all passes some 13,000, a part of the others' keys moves too. A call without a key goes to any
+ * backend, at random; one whose owner has been tried goes to the next on the ring. Of a key of more than 4,096
+ * characters both ends and the length count.
  *
  * With `boundedLoad`: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016.
  */
