@@ -254,7 +254,8 @@ class Adaptive implements Balancer {
         member.dropStreams(now);
       }
       this.#rank(member);
-      member.watched = member.restless;
+      // One that has left the set would keep it in memory; back in one, it is watched again.
+      member.watched = member.restless && (member.uses > 0 || member.current);
       if (member.watched) watched[kept++] = member;
     }
     watched.length = kept;

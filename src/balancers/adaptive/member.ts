@@ -146,6 +146,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     }
   }
 
+  /** Whether it is of the set that was picked from last. */
+  get current(): boolean {
+    return this.view?.stale === false;
+  }
+
   /** Whether its cost can change by time alone. */
   get restless(): boolean {
     return this.uses > 0 || this.relative !== 1 || this.suspicion > 0;
