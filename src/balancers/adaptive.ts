@@ -105,7 +105,7 @@ class Adaptive implements Balancer {
     this.#swept = this.#pulse.now;
     this.#roster = new Roster<Known, AdaptiveView>(
       (backend) => new AdaptiveMember(backend, this.#pulse, this.#begun),
-      (backends, members) => this.#arrange(backends, members),
+      (backends, members, former) => this.#arrange(backends, members, former),
     );
   }
 
@@ -248,19 +248,20 @@ class Adaptive implements Balancer {
         member.dropStreams();
       }
       this.#rank(member);
-      member.watched = member.restless;
+      // One that has left the set would keep it in memory; back in one, it is watched again.
+      member.watched = member.restless && (member.uses > 0 || member.current);
       if (member.watched) watched[kept++] = member;
     }
     watched.length = kept;
   }
 
-  #arrange(backends: Backends, members: readonly Known[]): AdaptiveView {
+  #arrange(backends: Backends, members: readonly Known[], former: AdaptiveView | undefined): AdaptiveView {
     let fleet: Fleet | undefined;
     for (const member of members) if ((fleet = member.fleet) !== undefined) break;
     fleet ??= new Fleet();
     fleet.size = members.length;
     fleet.suspects = 0;
-    const ranked = ranking(members.length);
+    const ranked = former?.ranking ?? ranking(members.length);
     members.forEach((member, index) => {
       // At random, so that clients do not all turn to it at once.
       if (member.fleet === undefined && fleet.unit > 0) member.relative += strangeness * this.#random();
@@ -270,12 +271,15 @@ class Adaptive implements Balancer {
       this.#watch(member);
       ranked.set(index, member.cost());
     });
+    const lastCalls = former?.lastCalls ?? new Float64Array(members.length);
+    for (let i = 0; i < members.length; i++) {
+      const { view, index, lastCall } = members[i] as Known;
+      lastCalls[i] = view === undefined ? lastCall : (view.lastCalls[index] as number);
+    }
+    if (former !== undefined) return former;
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
     const turns = even ? undefined : new Schedule(backends, weights, spreadPhases(this.#random));
-    const lastCalls = Float64Array.from(members, ({ view, index, lastCall }) =>
-      view === undefined ? lastCall : (view.lastCalls[index] as number),
-    );
     return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }
 }

@@ -70,7 +70,10 @@ class LeastConnection implements Balancer {
     for (;;) {
       const item = counts.least(this.#random);
       const backend = backends[item] as Backend;
-      if (backend.inflight === counts.get(item) || !(backend.inflight <= mostCalls)) {
+      if (
+        backend.inflight === counts.get(item) ||
+        backend.inflight !== (backend.inflight & (mostCalls - 1))
+      ) {
         this.#roster.expect(members[item] as CountedMember);
         return backend;
       }
@@ -127,10 +130,14 @@ function enlist(backend: Backend): CountedMember {
   return member;
 }
 
-function arrange(backends: Backends, members: readonly CountedMember[]): CountedView {
-  const counts = new Counts(backends.length);
+function arrange(
+  backends: Backends,
+  members: readonly CountedMember[],
+  former: CountedView | undefined,
+): CountedView {
+  const counts = former?.counts ?? new Counts(backends.length);
   backends.forEach((backend, i) => {
     count(counts, i, backend);
   });
-  return { stale: false, members, counts, next: 0, skip: 0 };
+  return { stale: false, members, counts, next: former?.next ?? 0, skip: 0 };
 }

@@ -183,7 +183,7 @@ export function createClient(name: string | URL, options: ServiceOptions = {}): 
 /** What is learned of an endpoint stays with it, and so would a latency that is no number. */
 function checkedOutcome(outcome: Outcome, lease: Lease): Outcome {
   const { kind, status, latency } = (outcome ?? {}) as Readonly<Record<string, unknown>>;
-  const measured = typeof latency === 'number' && latency >= 0;
+  const measured = typeof latency === 'number' && latency >= 0 && latency < Number.POSITIVE_INFINITY;
   if (kind === 'cancelled' || (kind === 'error' && measured)) return outcome;
   if (kind === 'response' && measured && Number.isInteger(status)) return outcome;
   lease.release({ kind: 'cancelled' });

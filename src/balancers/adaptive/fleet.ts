@@ -20,6 +20,7 @@ export class Fleet {
   /** Usual latency per call in flight, in ms; 0 before the first answer. */
   unit = 0;
   size = 0;
+  /** Of the set that was picked from last. */
   suspects = 0;
   /** How much of what is known about the backends is not chance, of 1. */
   trust = 1;
@@ -77,12 +78,12 @@ export class Fleet {
   failed<V extends View>(member: AdaptiveMember<V>): void {
     const byChance = this.#failureRate ** member.failures;
     this.#failureRate += (1 - this.#failureRate) * failureWeight;
-    if (member.suspicion === 0) this.suspects++;
+    if (member.suspicion === 0 && member.current) this.suspects++;
     member.suspicion = brokenRate / (brokenRate + byChance);
   }
 
   acquit<V extends View>(member: AdaptiveMember<V>): void {
     member.suspicion = 0;
-    this.suspects--;
+    if (member.current) this.suspects--;
   }
 }

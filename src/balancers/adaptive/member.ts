@@ -93,7 +93,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     this.failures = 0;
     fleet.succeeded(this);
     let { latency } = outcome;
-    if (!(latency >= 0)) return;
+    if (!(latency >= 0 && latency < Number.POSITIVE_INFINITY)) return;
     const { seen } = use;
     const at = use.start + latency;
     // By how many ms too long we may have measured; an answer that was there before the last stall began, by none.
@@ -156,6 +156,11 @@ export class AdaptiveMember<V extends View> implements Member<V> {
       if (age <= streamAge || age <= streamTimes * this.expected(use.seen)) return;
       use.unlink();
     }
+  }
+
+  /** Whether it is of the set that was picked from last. */
+  get current(): boolean {
+    return this.view?.stale === false;
   }
 
   /** Whether its cost can change by time alone. */
