@@ -52,7 +52,8 @@ const rateMemory = 2_000;
  *   any answer does.
  * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
  *   broken rather than unlucky, given how often calls fail elsewhere. It gets one trial per 800 calls of this client,
- *   at 1 … 15 s; the first success ends it. When more than half are suspect, none is.
+ *   at 1 … 15 s; the first success ends it. When more than half are suspect, each of those gets a call every other
+ *   turn besides, so that what is left is not flooded.
  * - Time in which our own event loop was blocked is not held against any backend.
  *
  * Where endpoints differ in weight, turns are taken instead, as `weightedRoundRobin` does, each turn made longer by
@@ -202,9 +203,10 @@ class Adaptive implements Balancer {
 
   /** Whether a backend was passed over for longer than what it is blamed for explains. */
   #starves({ members }: AdaptiveView, index: number, calls: number): boolean {
-    const { relative, inflight, suspicion } = members[index] as Known;
+    const { relative, inflight, suspicion, fleet } = members[index] as Known;
+    if (suspicion > 0) return fleet?.manySuspects === true;
     const turns = calls / members.length - fewTurns;
-    return turns > (relative - 1) * turnsPerExcess && inflight === 0 && suspicion === 0;
+    return turns > (relative - 1) * turnsPerExcess && inflight === 0;
   }
 
   #recheck(view: AdaptiveView): void {

@@ -162,6 +162,26 @@ test('when all fail, all are still tried; the first to recover is not flooded', 
   for (const { inflight } of bench.backends) expect(inflight).toBeLessThan(20);
 });
 
+test('when most fail at once, what is well gets most calls, and what fails gets its turns', async () => {
+  const bench = new Bench(5);
+  const open: { end: (outcome: Outcome) => void; at: number }[] = [];
+  const got = [0, 0, 0, 0, 0];
+  for (let i = 0; i < 2_000; i++) {
+    const picked = bench.pick();
+    const index = bench.index(picked);
+    got[index] = (got[index] as number) + 1;
+    const end = bench.begin(picked);
+    if (index === 0) open.push({ end, at: i });
+    else end(error);
+    await bench.clock.advance(1);
+    while (open[0] !== undefined && open[0].at + 20 <= i)
+      open.shift()?.end({ kind: 'response', status: 200, latency: 20 });
+  }
+  const [well, ...ill] = got as [number, ...number[]];
+  expect(well).toBeGreaterThan(800);
+  for (const count of ill) expect(count).toBeGreaterThan(50);
+});
+
 test('a backend that fails after it has left is not counted among those that are broken', async () => {
   const bench = new Bench(4);
   await bench.calls(60, () => 10);

@@ -30,7 +30,7 @@ export class Fleet {
   #foretold = 0;
   #failureRate = leastFailureRate;
 
-  /** When most look broken, the fault is likely elsewhere, and what is left must not be flooded. */
+  /** When most look broken, the fault may be elsewhere, and what is left must not be flooded. */
   get manySuspects(): boolean {
     return this.suspects * 2 > this.size;
   }

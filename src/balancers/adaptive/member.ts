@@ -136,8 +136,7 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     if (this.oldest !== undefined) calls += ageWeight * this.#age(this.oldest);
     const excess = (this.relative - 1) * (this.fleet?.trust ?? 1);
     let factor = Math.abs(excess) > alike ? 1 + excess : 1;
-    if (this.suspicion > 0 && this.fleet?.manySuspects === false)
-      factor *= 1 + (brokenFactor - 1) * this.suspicion;
+    if (this.suspicion > 0) factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
   }
 
