@@ -101,7 +101,7 @@ class Adaptive implements Balancer {
     this.#pulse = new Pulse(
       clock,
       () => this.#sweep(),
-      () => this.#uses > 0,
+      () => this.#watched.some(({ oldest }) => oldest !== undefined),
     );
     this.#swept = this.#pulse.now;
     this.#roster = new Roster<Known, AdaptiveView>(

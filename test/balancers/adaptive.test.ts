@@ -212,6 +212,19 @@ test('a call that gets no answer makes its backend dearer before any answer come
   expect(stuck.inflight).toBe(1);
 });
 
+test('no timer runs for streams alone', async () => {
+  const bench = new Bench(4);
+  await bench.calls(60, () => 10);
+  for (const backend of bench.backends) bench.begin(backend as BackendStats);
+  await bench.clock.advance(60_000);
+  expect(bench.clock.pending).toBe(0);
+  const end = bench.begin(bench.pick());
+  expect(bench.clock.pending).toBe(1);
+  end({ kind: 'response', status: 200, latency: 10 });
+  await bench.clock.advance(100);
+  expect(bench.clock.pending).toBe(0);
+});
+
 test('a long stream is not taken for a stall', async () => {
   const bench = new Bench(3);
   await bench.calls(60, () => 10);
