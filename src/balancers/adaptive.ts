@@ -120,13 +120,11 @@ class Adaptive implements Balancer {
     if (next % checkEvery === 0) this.#recheck(view);
     if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
     const calls = this.#begun - (view.lastCalls[next] as number);
-    if (
+    const starves =
       calls > fewTurns * members.length &&
       this.#starves(view, next, calls) &&
-      !tried?.has(backends[next] as Backend)
-    )
-      return backends[next] as Backend;
-    const index = view.ranking.cheapest(backends, tried, this.#random);
+      !tried?.has(backends[next] as Backend);
+    const index = starves ? next : view.ranking.cheapest(backends, tried, this.#random);
     if (index === -1) return backends[(this.#random() * backends.length) | 0] as Backend;
     this.#roster.expect(members[index] as Known);
     return backends[index] as Backend;
