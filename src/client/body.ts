@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { errors } from '../undici/index.ts';
 
 export type RequestBody = Dispatcher.DispatchOptions['body'];
 
@@ -60,10 +62,12 @@ export class StreamedBody {
         yield chunk;
       }
       this.#ended = true;
+      // A stream may leave that to its reader.
+      (this.#source as Partial<Readable>).destroy?.();
     } catch (error) {
       this.#failed = true;
-      this.#error = error;
-      throw error;
+      this.#error = isCutShort(this.#source as Partial<Readable>) ? new errors.RequestAbortedError() : error;
+      throw this.#error;
     }
   }
 
@@ -74,4 +78,9 @@ export class StreamedBody {
     // Copied: a source may use its buffer again.
     else this.#chunks.push(typeof chunk === 'string' ? chunk : Uint8Array.from(chunk));
   }
+}
+
+/** Whether it is a stream that was destroyed without an error. To undici that is an abort, to Node a premature close. */
+function isCutShort({ destroyed, errored, readableEnded }: Partial<Readable>): boolean {
+  return destroyed === true && errored === null && readableEnded === false;
 }
