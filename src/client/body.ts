@@ -50,6 +50,11 @@ export class StreamedBody {
     return this.#error;
   }
 
+  /** Nobody will read it any more: what has not been begun need not be left open. */
+  discard(): void {
+    if (!this.#started) (this.#source as Partial<Readable>).destroy?.();
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array | string> {
     if (this.#ended && this.#chunks !== undefined) {
       yield* this.#chunks;

@@ -311,6 +311,8 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
         ? error
         : withAttempts(error, reports);
     this.#leave().onResponseError?.(this, told as Error);
+    // Behind the caller, who may destroy it with the error.
+    this.#body?.discard();
   }
 
   /**

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
@@ -117,6 +118,24 @@ describe('a call', () => {
     expect(sent.slice(4)).toEqual([undefined, null]);
     for (const exchange of script.exchanges) exchange.answer();
     expect(calls.map(({ status }) => status)).toEqual(new Array(6).fill(200));
+    await script.service.close();
+  });
+
+  it('that fails before it was sent destroys the stream it was given, so that its source is not left open', async () => {
+    const script = new Script(1);
+    await script.settle();
+    for (const aborted of [true, false]) {
+      const body = new Readable({ read() {} });
+      const caller = new Caller();
+      caller.onRequestStart = (controller) => {
+        if (aborted) controller.abort(new Error('enough'));
+        else throw new Error('my mistake');
+      };
+      script.call({ method: 'POST', body }, caller);
+      expect(caller.ends).toBe(1);
+      expect(body.destroyed).toBe(true);
+    }
+    expect(script.exchanges).toHaveLength(0);
     await script.service.close();
   });
 

@@ -556,6 +556,19 @@ const cases: Record<string, Case> = {
     await turn();
     return [await failed, sent.destroyed];
   },
+  'the stream it never sent hears why': async (send) => {
+    const sent = new Readable({ read() {} });
+    const heard: unknown[] = [];
+    sent.on('error', (error) => heard.push(seenError(error))).on('close', () => heard.push('close'));
+    const controller = new AbortController();
+    const failed = coarse(() =>
+      send({ path: '/never', method: 'POST', body: sent, signal: controller.signal }),
+    );
+    controller.abort(new Error('enough'));
+    await failed;
+    await turn();
+    return heard;
+  },
   'the stream it could not send is destroyed': async (send) => {
     const sent = new Readable({ read() {} });
     const failed = await outcome(() => send({ path: '/json', method: 'PO ST', body: sent }));
