@@ -87,7 +87,9 @@ export class Answer implements Dispatcher.DispatchHandler, BodySource, Follower 
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
     this.#call = undefined;
-    this.#fail(error);
+    // Behind what has come and waits to be read.
+    if (this.#body !== undefined) queueMicrotask(() => this.#fail(error));
+    else this.#fail(error);
     const stream = this.#sent as Readable | null | undefined;
     if (typeof stream?.pipe === 'function' && typeof stream.destroy === 'function')
       stream.on('error', () => {}).destroy(error);
@@ -123,7 +125,6 @@ export class Answer implements Dispatcher.DispatchHandler, BodySource, Follower 
   }
 
   touched(): void {
-    this.check();
     const signal = this.#signal;
     if (signal === undefined || this.#over) return;
     follow(signal, this);

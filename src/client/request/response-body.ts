@@ -82,8 +82,7 @@ export class ResponseBody extends LateReadable {
 
   static fail(body: ResponseBody, error: unknown): void {
     if (body.#touched) {
-      // Behind what has come and waits to be read.
-      queueMicrotask(() => body.on('error', nothing).destroy(error as Error));
+      body.on('error', nothing).destroy(error as Error);
       return;
     }
     body.#failed = true;
@@ -155,7 +154,8 @@ export class ResponseBody extends LateReadable {
     }
     if (this.closed) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      if ((this.#source.contentLength ?? 0) > limit || this.#received > limit) this.destroy(aborted());
+      if ((this.#source.contentLength ?? 0) > limit || this.#received > limit)
+        this.destroy(new errors.RequestAbortedError());
       const listener = signal && addAbortListener(signal, () => this.destroy(signal.reason));
       this.on('close', () => {
         listener?.[Symbol.dispose]();
@@ -166,6 +166,8 @@ export class ResponseBody extends LateReadable {
       this.on('data', () => {
         if (this.#received > limit) this.destroy();
       });
+      // Somebody may have paused it.
+      this.resume();
     });
   }
 
@@ -189,6 +191,7 @@ export class ResponseBody extends LateReadable {
   }
 
   _setUp(): void {
+    if (!this.#taken) this.#source.check();
     this.#touched = true;
     const reader = this.#reader;
     this.#reader = undefined;
@@ -202,8 +205,8 @@ export class ResponseBody extends LateReadable {
       for (const piece of this.#pieces) this.push(piece);
       if (this.#ended) this.push(null);
       if (reader !== undefined) this.#read(reader);
+      this.#source.touched();
     }
-    this.#source.touched();
   }
 
   #take(form: Form): Promise<unknown> {
@@ -213,12 +216,14 @@ export class ResponseBody extends LateReadable {
     this.#taken = true;
     return new Promise((resolve, reject) => {
       const reader: Reader = { form, resolve, reject };
-      if (this.#touched) this.#read(reader);
-      else if (this.#ended) this.#finish(reader, this.#pieces);
-      else {
-        this.#reader = reader;
-        this.#source.resume();
+      if (this.#touched) {
+        this.#read(reader);
+        return;
       }
+      this.#reader = reader;
+      if (!this.#ended) this.#source.resume();
+      // Who reads it as a whole may listen to it as a stream besides.
+      else queueMicrotask(() => this.#reader && this.#finish(reader, this.#pieces));
     });
   }
 
@@ -234,9 +239,14 @@ export class ResponseBody extends LateReadable {
   /** Reads it as a whole although it is a stream by now. */
   #read(reader: Reader): void {
     const finish = (): void => this.#finish(reader, this.#pieces, this.readableEncoding ?? undefined);
-    if (this.readableEnded) finish();
-    else this.on('error', reader.reject).on('close', () => reader.reject(new errors.RequestAbortedError()));
-    this.on('end', finish).resume();
+    if (this.readableEnded) {
+      finish();
+      return;
+    }
+    this.on('error', reader.reject).on('close', () => reader.reject(new errors.RequestAbortedError()));
+    this.on('end', finish);
+    // Whoever pauses it in the same breath does not mean this.
+    queueMicrotask(() => this.resume());
   }
 
   #finish({ form, resolve, reject }: Reader, pieces: readonly Uint8Array[], encoding?: BufferEncoding): void {
@@ -291,8 +301,4 @@ function decoded(pieces: readonly Uint8Array[], encoding: BufferEncoding = 'utf8
   if (/^utf-?8$/i.test(encoding)) return textOf(pieces);
   const whole = Buffer.concat(pieces);
   return whole.toString(encoding, whole.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0);
-}
-
-function aborted(): DOMException {
-  return new DOMException('The operation was aborted', 'AbortError');
 }

@@ -318,6 +318,39 @@ const cases: Record<string, Case> = {
     await turn();
     return [await text, events];
   },
+  'as a whole and, in the same breath, as a stream': async (send) => {
+    const results: unknown[] = [];
+    for (const path of ['/json', '/pieces', '/large']) {
+      const { body } = await send({ path });
+      const whole = body.text();
+      let length = 0;
+      const ended = once(
+        body.on('data', (piece) => {
+          length += piece.length;
+        }),
+        'end',
+      );
+      await ended;
+      results.push([(await whole).length, length]);
+    }
+    return results;
+  },
+  'as a whole and, in the same breath, paused': async (send) => {
+    const results: unknown[] = [];
+    for (const path of ['/json', '/pieces']) {
+      const { body } = await send({ path });
+      const whole = body.text();
+      body.pause();
+      results.push(await whole);
+    }
+    return results;
+  },
+  'paused, then dumped': async (send) => {
+    const { body } = await send({ path: '/pieces' });
+    body.pause();
+    await body.dump();
+    return state(body);
+  },
   'two readers at once': async (send) => {
     const { body } = await send({ path: '/pieces' });
     const first = body.text();
@@ -484,6 +517,30 @@ const cases: Record<string, Case> = {
     controller.abort();
     return [text, state(body), getEventListeners(controller.signal, 'abort').length];
   },
+  'a signal that outlives what was read, and then looked at': async (send) => {
+    const controller = new AbortController();
+    const { body } = await send({ path: '/json', signal: controller.signal });
+    await body.text();
+    await turn();
+    return [state(body), getEventListeners(controller.signal, 'abort').length];
+  },
+  'a signal that aborts when all has come, and a listener long after': async (send) => {
+    const controller = new AbortController();
+    const { body } = await send({ path: '/json', signal: controller.signal });
+    controller.abort();
+    await turn();
+    let heard = 0;
+    body.on('error', () => {}).on('data', () => heard++);
+    await turn();
+    return [heard, state(body)];
+  },
+  'a signal that aborts while the last pieces are handed on': async (send) => {
+    const controller = new AbortController();
+    const { body } = await send({ path: '/json', signal: controller.signal });
+    const failed = once(body, 'end');
+    body.on('data', () => controller.abort());
+    return [await coarse(() => failed), state(body)];
+  },
   'an emitter as signal': async (send) => {
     const signal = new EventEmitter();
     const failed = outcome(() => send({ path: '/never', signal }));
@@ -498,6 +555,19 @@ const cases: Record<string, Case> = {
     await failed;
     await turn();
     return [await failed, sent.destroyed];
+  },
+  'the stream it never sent hears why': async (send) => {
+    const sent = new Readable({ read() {} });
+    const heard: unknown[] = [];
+    sent.on('error', (error) => heard.push(seenError(error))).on('close', () => heard.push('close'));
+    const controller = new AbortController();
+    const failed = coarse(() =>
+      send({ path: '/never', method: 'POST', body: sent, signal: controller.signal }),
+    );
+    controller.abort(new Error('enough'));
+    await failed;
+    await turn();
+    return heard;
   },
   'the stream it could not send is destroyed': async (send) => {
     const sent = new Readable({ read() {} });
