@@ -1,11 +1,12 @@
 // A unit test of a user's own balancer: no network, no cluster, no waiting.
 import { createClient } from 'steersman';
-import { backend, balancerSuite, FakeResolver, FakeTransport } from 'steersman/testing';
+import { backend, balancerSuite, distributionSuite, FakeResolver, FakeTransport } from 'steersman/testing';
 import { describe, expect, it } from 'vitest';
 import { fastest } from './fastest.ts';
 
 describe('fastest', () => {
   balancerSuite(() => fastest, { describe, it });
+  distributionSuite(() => fastest, {}, { describe, it });
 
   it('picks the lowest latency', () => {
     const slow = backend('10.0.0.1:80', { latency: 40 });

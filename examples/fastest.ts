@@ -1,13 +1,11 @@
 // A balancer of your own is one function. This one is tested in fastest.test.ts, without a network.
-import type { Balancer } from 'steersman';
+import type { Backend, Balancer } from 'steersman';
 
-/** Always the backend with the lowest latency; those not measured yet come first. */
+/** The backend that would be done first: latency × calls. One that is not measured yet counts as fast, but not as free. */
 export const fastest: Balancer = {
   pick(backends, { tried }) {
-    const untried = backends.filter((backend) => !tried?.has(backend));
-    const candidates = untried.length > 0 ? untried : backends;
-    return candidates.reduce((best, backend) =>
-      (backend.latency ?? 0) < (best.latency ?? 0) ? backend : best,
-    );
+    const wait = (backend: Backend) =>
+      tried?.has(backend) ? Number.POSITIVE_INFINITY : (backend.latency ?? 1) * (backend.inflight + 1);
+    return backends.reduce((best, backend) => (wait(backend) < wait(best) ? backend : best));
   },
 };

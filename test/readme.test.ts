@@ -49,6 +49,11 @@ describe('README', () => {
     }
   });
 
+  it('shows the balancer that is tested among the examples', () => {
+    const example = readFileSync(join(root, 'examples/fastest.ts'), 'utf8');
+    expect(readme).toContain(example.slice(example.indexOf('/** ')));
+  });
+
   it('names no command that does not exist', async () => {
     const lines = blocks('sh').flatMap((block) => block.trim().split('\n'));
     const words = [

@@ -40,10 +40,11 @@ const rateMemory = 2_000;
  *
  * - `r` is a backend's relative unit latency: its ms per call in flight (counted when the call begins, itself
  *   included, so that load is not counted twice) over the same of all backends. Samples are bounded to 0.1 … twice
- *   what is known (Huber's remedy against heavy tails) and blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.15. While
- *   a backend is idle, `r` goes back to 1, so that one which has recovered is tried again. One that joins counts as
- *   up to 60 % slower at first, at random, so that clients do not flood it all at once. One that was passed over for
- *   some turns gets a call all the same, the sooner the less it is to blame.
+ *   what is known (Huber's remedy against heavy tails) and blended with weight 1 − e^(−Δt / 4 s), 0.03 … 0.15, or up
+ *   to 0.5 where a backend that was slow is not any more. While a backend is idle, `r` goes back to 1, so that one
+ *   which has recovered is tried again. One that joins counts as up to 60 % slower at first, at random, so that
+ *   clients do not flood it all at once. One that was passed over for some turns gets a call all the same, the sooner
+ *   the less it is to blame.
  * - `t`, 0 … 1, is by how much differences of `r` up to 30 % are to be believed; what is beyond is believed in any
  *   case. It is eight times the slope by which an answer foretells the next one from the same backend, sooner after it
  *   the better, less one standard error, over the last 2,000 calls. Where pods are alike and idle, no answer foretells
@@ -54,7 +55,8 @@ const rateMemory = 2_000;
  *   any answer does.
  * - A failure (an error, 429, 502, 503, 504) makes a backend up to 30 times as dear: by the likelihood that it is
  *   broken rather than unlucky, given how often calls fail elsewhere. It gets one trial per 800 calls of this client,
- *   at 1 … 15 s; the first success ends it. When more than half are suspect, none is.
+ *   at 1 … 15 s; the first success ends it. When more than half are suspect, each of those gets a call every other
+ *   turn besides, so that what is left is not flooded.
  * - Time in which our own event loop was blocked is not held against any backend.
  *
  * Where endpoints differ in weight, turns are taken instead, as `weightedRoundRobin` does, each turn made longer by
@@ -86,9 +88,10 @@ class Adaptive implements Balancer {
   readonly #random: Random;
   readonly #pulse: Pulse;
   readonly #roster: Roster<Known, AdaptiveView>;
-  readonly #free: Use<AdaptiveView>[] = [];
   readonly #watched: Known[] = [];
   readonly #end = (use: Use<AdaptiveView>, outcome: Outcome): void => this.#release(use, outcome);
+  /** The first of those that have ended, to be used again. */
+  #free: Use<AdaptiveView> | undefined;
   #uses = 0;
   #swept: number;
   /** Calls that have begun, and as of the last sweep. */
@@ -101,12 +104,12 @@ class Adaptive implements Balancer {
     this.#pulse = new Pulse(
       clock,
       () => this.#sweep(),
-      () => this.#uses > 0,
+      () => this.#watched.some(({ oldest }) => oldest !== undefined),
     );
     this.#swept = this.#pulse.now;
     this.#roster = new Roster<Known, AdaptiveView>(
-      (backend) => new AdaptiveMember(backend, this.#pulse.now, this.#begun),
-      (backends, members) => this.#arrange(backends, members),
+      (backend) => new AdaptiveMember(backend, this.#pulse, this.#begun),
+      (backends, members, former) => this.#arrange(backends, members, former),
     );
   }
 
@@ -120,22 +123,21 @@ class Adaptive implements Balancer {
     if (next % checkEvery === 0) this.#recheck(view);
     if (view.turns !== undefined) return this.#takeTurn(view, view.turns, backends, tried);
     const calls = this.#begun - (view.lastCalls[next] as number);
-    if (
+    const starves =
       calls > fewTurns * members.length &&
       this.#starves(view, next, calls) &&
-      !tried?.has(backends[next] as Backend)
-    )
-      return backends[next] as Backend;
-    const index = view.ranking.cheapest(backends, tried, this.#random);
+      !tried?.has(backends[next] as Backend);
+    const index = starves ? next : view.ranking.cheapest(backends, tried, this.#random);
     if (index === -1) return backends[(this.#random() * backends.length) | 0] as Backend;
     this.#roster.expect(members[index] as Known);
     return backends[index] as Backend;
   }
 
   begin(backend: Backend): Release {
-    const now = this.#pulse.read();
+    this.#pulse.read();
+    const { now } = this.#pulse;
     const member = this.#roster.member(backend);
-    if (member.uses === 0) member.relax(now);
+    if (member.uses === 0) member.relax();
     member.uses++;
     if (member.suspicion > 0) member.lastUse = now;
     const { view } = member;
@@ -143,16 +145,17 @@ class Adaptive implements Balancer {
     if (view === undefined) member.lastCall = this.#begun;
     else view.lastCalls[member.index] = this.#begun;
     member.count();
-    const use = this.#free.pop() ?? new Use(member, this.#end);
+    const use = this.#free ?? new Use(member, this.#end);
+    this.#free = use.next;
     use.member = member;
     use.open = true;
     use.start = now;
     use.seen = member.inflight;
     use.stalled = this.#pulse.stalled;
+    this.#rank(member);
     use.link();
     this.#uses++;
     this.#watch(member);
-    this.#rank(member);
     this.#pulse.start();
     return use.release;
   }
@@ -160,32 +163,25 @@ class Adaptive implements Balancer {
   #release(use: Use<AdaptiveView>, outcome: Outcome): void {
     if (!use.open) return;
     use.open = false;
-    const { member, start, seen } = use;
+    const { member } = use;
     const awaited = use.linked;
     use.unlink();
-    this.#free.push(use);
     this.#uses--;
     member.uses--;
     member.count();
     if (outcome.kind !== 'cancelled') {
-      const at = start + outcome.latency;
-      // An answer that was there before the last stall began was not delayed by it.
-      const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
-      member.learn(outcome, seen, at, blur);
+      member.learn(outcome, use);
       if (member.suspicion > 0) {
         member.lastUse = this.#pulse.now;
         member.jitter = 0.8 + 0.4 * this.#random();
       }
     } else if (awaited) {
-      member.learnAtLeast(
-        this.#pulse.now - start - (this.#pulse.stalled - use.stalled),
-        seen,
-        this.#pulse.now,
-      );
+      member.learnAtLeast(use);
     }
-    if (member.uses === 0) member.idleFrom(this.#pulse.now);
-    this.#watch(member);
+    if (member.uses === 0) member.rest();
     this.#rank(member);
+    use.next = this.#free;
+    this.#free = use;
   }
 
   #takeTurn(
@@ -198,7 +194,7 @@ class Adaptive implements Balancer {
       const index = turns.first();
       const member = view.members[index] as Known;
       member.count();
-      turns.delay(member.cost(this.#pulse.now, this.#pulse.stalled));
+      turns.delay(member.cost());
       const backend = backends[index] as Backend;
       if (!tried?.has(backend)) return backend;
     }
@@ -208,9 +204,10 @@ class Adaptive implements Balancer {
 
   /** Whether a backend was passed over for longer than what it is blamed for explains. */
   #starves({ members }: AdaptiveView, index: number, calls: number): boolean {
-    const { relative, inflight, suspicion } = members[index] as Known;
+    const { relative, inflight, suspicion, fleet } = members[index] as Known;
+    if (suspicion > 0) return fleet?.manySuspects === true;
     const turns = calls / members.length - fewTurns;
-    return turns > (relative - 1) * turnsPerExcess && inflight === 0 && suspicion === 0;
+    return turns > (relative - 1) * turnsPerExcess && inflight === 0;
   }
 
   #recheck(view: AdaptiveView): void {
@@ -222,8 +219,7 @@ class Adaptive implements Balancer {
   }
 
   #rank(member: Known): void {
-    if (member.view !== undefined && !member.view.stale)
-      member.view.ranking.set(member.index, member.cost(this.#pulse.now, this.#pulse.stalled));
+    member.view?.ranking.set(member.index, member.cost());
   }
 
   #watch(member: Known): void {
@@ -248,42 +244,45 @@ class Adaptive implements Balancer {
     for (let i = 0; i < watched.length; i++) {
       const member = watched[i] as Known;
       if (member.uses === 0) {
-        member.relax(now);
+        member.relax();
         if (member.suspicion > 0 && now - member.lastUse > trial * member.jitter)
           member.fleet?.acquit(member);
       } else {
-        member.dropStreams(now);
+        member.dropStreams();
       }
       this.#rank(member);
-      member.watched = member.restless;
+      // One that has left the set would keep it in memory; back in one, it is watched again.
+      member.watched = member.restless && (member.uses > 0 || member.current);
       if (member.watched) watched[kept++] = member;
     }
     watched.length = kept;
   }
 
-  #arrange(backends: Backends, members: readonly Known[]): AdaptiveView {
+  #arrange(backends: Backends, members: readonly Known[], former: AdaptiveView | undefined): AdaptiveView {
     let fleet: Fleet | undefined;
     for (const member of members) if ((fleet = member.fleet) !== undefined) break;
     fleet ??= new Fleet();
     fleet.size = members.length;
     fleet.suspects = 0;
-    const ranked = ranking(members.length);
+    const ranked = former?.ranking ?? ranking(members.length);
     members.forEach((member, index) => {
       // At random, so that clients do not all turn to it at once.
-      if (member.fleet === undefined && fleet.unit !== undefined)
-        member.relative += strangeness * this.#random();
+      if (member.fleet === undefined && fleet.unit > 0) member.relative += strangeness * this.#random();
       member.fleet = fleet;
       if (member.suspicion > 0) fleet.suspects++;
       member.count();
       this.#watch(member);
-      ranked.set(index, member.cost(this.#pulse.now, this.#pulse.stalled));
+      ranked.set(index, member.cost());
     });
+    const lastCalls = former?.lastCalls ?? new Float64Array(members.length);
+    for (let i = 0; i < members.length; i++) {
+      const { view, index, lastCall } = members[i] as Known;
+      lastCalls[i] = view === undefined ? lastCall : (view.lastCalls[index] as number);
+    }
+    if (former !== undefined) return former;
     const weights = backends.map(weightOf);
     const even = weights.every((weight) => weight === weights[0]);
     const turns = even ? undefined : new Schedule(backends, weights, spreadPhases(this.#random));
-    const lastCalls = Float64Array.from(members, ({ view, index, lastCall }) =>
-      view === undefined ? lastCall : (view.lastCalls[index] as number),
-    );
     return { stale: false, members, ranking: ranked, turns, lastCalls, next: 0, check: 0 };
   }
 }

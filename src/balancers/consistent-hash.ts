@@ -24,8 +24,10 @@ const longestKey = 4_096;
 
 /**
  * The backend that owns the call's `hashKey`: the same one for as long as it is in the set, and when the set changes
- * only the keys of what changed move. Weights are honoured. A call without a key goes to any backend, at random; one
- * whose owner has been tried goes to the next on the ring.
+ * only the keys of what changed move. Weights are honoured; where the largest is below 1 or above 16 and passes a power
+ * of two, or the sum of all passes some 13,000, a part of the others' keys moves too. A call without a key goes to any
+ * backend, at random; one whose owner has been tried goes to the next on the ring. Of a key of more than 4,096
+ * characters both ends and the length count.
  *
  * With `boundedLoad`: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016.
  */
@@ -35,7 +37,9 @@ export function consistentHash(options: ConsistentHashOptions = {}): Balancer {
   return boundedLoad === undefined ? new ConsistentHash(random) : new BoundedHash(random, boundedLoad);
 }
 
-function hashOf(key: string): number {
+function hashOf(hashKey: string): number {
+  // From plain JavaScript it may be a number.
+  const key = typeof hashKey === 'string' ? hashKey : String(hashKey);
   if (key.length <= longestKey) return hash32(key);
   return hash32(key.slice(0, longestKey / 2) + key.slice(-longestKey / 2), mix32(key.length));
 }
@@ -58,7 +62,7 @@ class ConsistentHash implements Balancer {
   }
 
   pick(backends: Backends, { hashKey, tried }: PickRequest): Backend {
-    if (hashKey === undefined) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
+    if (hashKey == null) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
     const ring = this.#ringOf(backends);
     let point = ring.find(hashOf(hashKey));
     const owner = backends[ring.owners[point] as number] as Backend;
@@ -107,7 +111,8 @@ class BoundedHash implements Balancer {
   constructor(random: Random, bound: number) {
     this.#random = random;
     this.#bound = bound;
-    this.#roster = new Roster(enlist, (backends, members) => {
+    this.#roster = new Roster(enlist, (backends, members, former) => {
+      if (former !== undefined) return arrange(backends, members, former.ring);
       this.#made = ringOfBackends(backends, this.#made);
       return arrange(backends, members, this.#made.ring);
     });
@@ -119,7 +124,7 @@ class BoundedHash implements Balancer {
     const checked = view.members[view.next] as BoundedMember;
     view.next = view.next + 1 < view.members.length ? view.next + 1 : 0;
     if (checked.backend.inflight !== checked.inflight) recount(checked);
-    if (hashKey === undefined) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
+    if (hashKey == null) return untriedFrom(backends, (this.#random() * backends.length) | 0, tried);
     const { ring, shares } = view;
     const room = this.#bound * (view.total + 1);
     let point = ring.find(hashOf(hashKey));

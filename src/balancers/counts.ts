@@ -21,15 +21,17 @@ export class Counts {
   }
 
   set(item: number, count: number): void {
-    let now = this.#count[item] as number;
-    if (now === count) return;
     if (count >= this.#ends.length) this.#grow(count);
     const ends = this.#ends;
-    for (; now < count; now++) this.#swap(item, (ends[now] = (ends[now] as number) - 1));
-    for (; now > count; now--) {
-      const end = ends[now - 1] as number;
-      this.#swap(item, end);
-      ends[now - 1] = end + 1;
+    let now = this.#count[item] as number;
+    while (now !== count) {
+      const place = now < count ? --(ends[now++] as number) : (ends[--now] as number)++;
+      const from = this.#place[item] as number;
+      const other = this.#order[place] as number;
+      this.#order[from] = other;
+      this.#place[other] = from;
+      this.#order[place] = item;
+      this.#place[item] = place;
     }
     this.#count[item] = count;
   }
@@ -59,15 +61,6 @@ export class Counts {
       start = end;
     }
     return -1;
-  }
-
-  #swap(item: number, place: number): void {
-    const from = this.#place[item] as number;
-    const other = this.#order[place] as number;
-    this.#order[from] = other;
-    this.#place[other] = from;
-    this.#order[place] = item;
-    this.#place[item] = place;
   }
 
   #grow(count: number): void {

@@ -5,6 +5,7 @@ import { checkOptions, func } from '../core/options.ts';
 import type { Release } from '../core/outcome.ts';
 import { Counts } from './counts.ts';
 import { type Member, Roster, type View } from './roster.ts';
+import { untried } from './untried.ts';
 
 export interface LeastConnectionOptions {
   readonly random?: Random;
@@ -49,6 +50,11 @@ class LeastConnection implements Balancer {
 
   pick(backends: Backends, { tried }: PickRequest): Backend {
     if (backends.length <= few || !this.#told) return fewest(backends, tried, this.#random);
+    return this.#first(backends, tried);
+  }
+
+  /** Apart from `pick`, so that what is called here is compiled for many backends, however often there were few. */
+  #first(backends: Backends, tried: ReadonlySet<Backend> | undefined): Backend {
     const view = this.#roster.view(backends);
     const { members, counts } = view;
     // A use that was begun or ended elsewhere is seen before long.
@@ -58,17 +64,20 @@ class LeastConnection implements Balancer {
       view.next = view.next + 1 < members.length ? view.next + 1 : 0;
     }
     if (tried !== undefined && tried.size > 0) {
-      const found = counts.find(this.#random, (item) => !tried.has(backends[item] as Backend));
+      const found = counts.find(this.#random, untried(backends, tried));
       return backends[found === -1 ? (this.#random() * backends.length) | 0 : found] as Backend;
     }
     for (;;) {
       const item = counts.least(this.#random);
       const backend = backends[item] as Backend;
-      if (backend.inflight === counts.get(item) || !(backend.inflight <= mostCalls)) {
+      if (
+        backend.inflight === counts.get(item) ||
+        backend.inflight !== (backend.inflight & (mostCalls - 1))
+      ) {
         this.#roster.expect(members[item] as CountedMember);
         return backend;
       }
-      counts.set(item, callsOf(backend));
+      count(counts, item, backend);
     }
   }
 
@@ -102,13 +111,13 @@ export function fewest(backends: Backends, tried: ReadonlySet<Backend> | undefin
   return backends[best] as Backend;
 }
 
-function callsOf({ inflight }: Backend): number {
-  if (inflight === (inflight & (mostCalls - 1))) return inflight;
-  return inflight > 0 ? Math.min(Math.floor(inflight), mostCalls) : 0;
+function recount({ view, index, backend }: CountedMember): void {
+  if (view !== undefined) count(view.counts, index, backend);
 }
 
-function recount(member: CountedMember): void {
-  member.view?.counts.set(member.index, callsOf(member.backend));
+function count(counts: Counts, item: number, { inflight }: Backend): void {
+  if (inflight === (inflight & (mostCalls - 1))) counts.set(item, inflight);
+  else counts.set(item, inflight > 0 ? Math.min(Math.floor(inflight), mostCalls) : 0);
 }
 
 function enlist(backend: Backend): CountedMember {
@@ -121,10 +130,14 @@ function enlist(backend: Backend): CountedMember {
   return member;
 }
 
-function arrange(backends: Backends, members: readonly CountedMember[]): CountedView {
-  const counts = new Counts(backends.length);
+function arrange(
+  backends: Backends,
+  members: readonly CountedMember[],
+  former: CountedView | undefined,
+): CountedView {
+  const counts = former?.counts ?? new Counts(backends.length);
   backends.forEach((backend, i) => {
-    counts.set(i, callsOf(backend));
+    count(counts, i, backend);
   });
-  return { stale: false, members, counts, next: 0, skip: 0 };
+  return { stale: false, members, counts, next: former?.next ?? 0, skip: 0 };
 }

@@ -36,14 +36,21 @@ export class Levels {
   move(item: number, level: number): void {
     const from = this.#level[item] as number;
     if (from === level) return;
-    this.#leave(item, from);
-    this.#level[item] = level;
-    const size = this.#sizes[level] as number;
+    const places = this.#place;
+    const sizes = this.#sizes;
+    const left = this.#items[from] as Int32Array;
+    const last = --(sizes[from] as number);
+    const place = places[item] as number;
+    const moved = left[last] as number;
+    left[place] = moved;
+    places[moved] = place;
+    if (last === 0) this.#vacate(from);
+    const size = (sizes[level] as number)++;
     let items = this.#items[level];
     if (items === undefined || size === items.length) items = this.#grow(level, size);
     items[size] = item;
-    this.#place[item] = size;
-    this.#sizes[level] = size + 1;
+    places[item] = size;
+    this.#level[item] = level;
     if (size === 0) this.#occupy(level);
   }
 
@@ -74,15 +81,7 @@ export class Levels {
     return -1;
   }
 
-  #leave(item: number, level: number): void {
-    const items = this.#items[level] as Int32Array;
-    const last = (this.#sizes[level] as number) - 1;
-    const place = this.#place[item] as number;
-    const moved = items[last] as number;
-    items[place] = moved;
-    this.#place[moved] = place;
-    this.#sizes[level] = last;
-    if (last > 0) return;
+  #vacate(level: number): void {
     const word = level >> 5;
     this.#words[word] = (this.#words[word] as number) & ~(1 << (level & 31));
     if (this.#words[word] === 0) this.#summary &= ~(1 << word);

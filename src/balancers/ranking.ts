@@ -1,6 +1,7 @@
 import type { Backend, Backends } from '../core/backend.ts';
 import type { Random } from '../core/clock.ts';
 import { Levels, topLevel } from './levels.ts';
+import { untried } from './untried.ts';
 
 /** The backends of a set by what they cost. All begin at a cost of 1. */
 export interface Ranking {
@@ -84,6 +85,6 @@ class Index implements Ranking {
   cheapest(backends: Backends, tried: ReadonlySet<Backend> | undefined, random: Random): number {
     const levels = this.#levels;
     if (tried === undefined || tried.size === 0) return levels.draw(levels.lowest(), random);
-    return levels.find(random, (index) => !tried.has(backends[index] as Backend));
+    return levels.find(random, untried(backends, tried));
   }
 }

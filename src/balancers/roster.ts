@@ -17,11 +17,11 @@ export interface View {
 /**
  * Finds the view of a set by the identity of its array, and the member of a backend, each in constant time.
  * A member is indexed by one view at a time, the one picked from last: disjoint sets may take turns for free,
- * overlapping ones are indexed anew at each turn.
+ * overlapping ones are filled in anew at each turn.
  */
 export class Roster<M extends Member<V>, V extends View> {
   readonly #enlist: (backend: Backend) => M;
-  readonly #arrange: (backends: Backends, members: readonly M[]) => V;
+  readonly #arrange: (backends: Backends, members: readonly M[], former: V | undefined) => V;
   readonly #views = new WeakMap<Backends, V>();
   readonly #members = new WeakMap<Backend, M>();
   #backends: Backends | undefined;
@@ -29,15 +29,18 @@ export class Roster<M extends Member<V>, V extends View> {
   /** The member asked for last, or expected to be asked for next. */
   #likely: M | undefined;
 
-  constructor(enlist: (backend: Backend) => M, arrange: (backends: Backends, members: readonly M[]) => V) {
+  /** `arrange` makes the view of a set, from the one it had before if it had one. */
+  constructor(
+    enlist: (backend: Backend) => M,
+    arrange: (backends: Backends, members: readonly M[], former: V | undefined) => V,
+  ) {
     this.#enlist = enlist;
     this.#arrange = arrange;
   }
 
   view(backends: Backends): V {
     const view = this.#view;
-    if (backends === this.#backends && view !== undefined && !view.stale) return view;
-    return this.#enter(backends);
+    return view !== undefined && backends === this.#backends ? view : this.#enter(backends);
   }
 
   /** Saves the next `member` its lookup, if it is for this one. */
@@ -57,7 +60,7 @@ export class Roster<M extends Member<V>, V extends View> {
     let view = this.#views.get(backends);
     if (view === undefined || view.stale) {
       const members = backends.map((backend) => this.member(backend));
-      view = this.#arrange(backends, members);
+      view = this.#arrange(backends, members, view);
       members.forEach((member, index) => {
         if (member.view !== undefined) member.view.stale = true;
         member.view = view;

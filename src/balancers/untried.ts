@@ -16,3 +16,8 @@ export function untriedFrom(
   }
   return first;
 }
+
+/** Whether the backend at an index is not in `tried`. */
+export function untried(backends: Backends, tried: ReadonlySet<Backend>): (index: number) => boolean {
+  return (index) => !tried.has(backends[index] as Backend);
+}

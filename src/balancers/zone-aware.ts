@@ -26,12 +26,13 @@ const failureTimes = 10;
 
 /**
  * Prefers endpoints of the caller's own zone, without topology hints: `zoneAware(adaptive(), { zone })`. `inner`
- * chooses among those of the zone, or among the others, never among both.
+ * chooses among those of the zone, or among the others.
  *
- * Calls begin evenly spread over all, and draw back into the zone while its pods answer at most 1.5 times as slowly as
- * those elsewhere; while they are slower, a growing share goes elsewhere again. So a zone with few pods is not
- * overloaded by the many clients in it. At least 1 % goes elsewhere, which shows how fast the others are. When own pods
- * stop answering, calls go elsewhere at once. Without a pod in the zone, or outside it, `inner` sees all.
+ * Calls begin spread over all, and draw back into the zone while its pods answer at most 1.5 times as slowly as those
+ * elsewhere; while they are slower, or fail, a growing share goes elsewhere again. So a zone with few pods is not
+ * overloaded by the many clients in it: when an even share goes elsewhere, the zone counts no more, and `inner` chooses
+ * among all. At least 1 % goes elsewhere, which shows how fast the others are. When own pods stop answering, calls go
+ * elsewhere at once. Without a pod in the zone, or outside it, `inner` sees all.
  */
 export function zoneAware(inner: Balancer, options: ZoneAwareOptions): Balancer {
   implementing('a Balancer', 'pick')(inner, 'inner of zoneAware');
@@ -55,7 +56,8 @@ class Side {
 
   ended(outcome: Outcome): void {
     this.inflight--;
-    if (outcome.kind === 'cancelled') return;
+    if (outcome.kind === 'cancelled' || !(outcome.latency >= 0 && outcome.latency < Number.POSITIVE_INFINITY))
+      return;
     this.#answers++;
     const known = this.latency ?? outcome.latency;
     const sample = isFailure(outcome) ? known * failureTimes : outcome.latency;
@@ -71,10 +73,13 @@ class Sides {
   #spill = 1;
   #even = 1;
 
-  /** Whether a call goes elsewhere, by a random number from 0 to 1. */
-  goesFar({ near, far, even }: Split, random: number): boolean {
+  /** Which of the backends a call may go to, by a random number from 0 to 1. */
+  among(all: Backends, { near, far, even }: Split, random: number): Backends {
     this.#even = even;
-    return random < Math.min(this.#spill, even) || this.#nearIsStuck(near.length, far.length);
+    if (this.#nearIsStuck(near.length, far.length)) return far;
+    // The zone has no advantage left: whoever is best, wherever it is, as if there were no zones.
+    if (this.#spill >= even) return all;
+    return random < this.#spill ? far : near;
   }
 
   /** Far more calls wait than usually do, and than elsewhere. */
@@ -139,10 +144,10 @@ class ZoneAware implements Balancer {
     if (split === undefined) this.#splits.set(backends, (split = this.#split(backends)));
     if (split === 'whole') return this.#inner.pick(backends, request);
     const { near, far, sides } = split;
-    const goFar = sides.goesFar(split, this.#random());
-    const first = this.#inner.pick(goFar ? far : near, request);
+    const among = sides.among(backends, split, this.#random());
+    const first = this.#inner.pick(among, request);
     if (request.tried === undefined || !request.tried.has(first)) return first;
-    return this.#inner.pick(goFar ? near : far, request);
+    return this.#inner.pick(among === near ? far : near, request);
   }
 
   begin(backend: Backend): Release {

@@ -44,7 +44,9 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
     return await command.run(args);
   } catch (error) {
-    process.stderr.write(`steersman ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    const message = error instanceof Error ? error.message : String(error);
+    // What a factory of that name says begins with it.
+    process.stderr.write(`steersman ${message.startsWith(`${name}: `) ? '' : `${name}: `}${message}\n`);
     // The kinds of error that wrong arguments are, here as in every factory.
     return error instanceof TypeError || error instanceof RangeError ? 2 : 1;
   }

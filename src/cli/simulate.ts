@@ -9,9 +9,17 @@ import { random } from '../balancers/random.ts';
 import { roundRobin } from '../balancers/round-robin.ts';
 import { weightedRoundRobin } from '../balancers/weighted-round-robin.ts';
 import { zoneAware } from '../balancers/zone-aware.ts';
+import { shape } from '../core/options.ts';
 import { simulationSvg, simulationTable } from '../testing/simulate/report.ts';
+import { scenarioShape } from '../testing/simulate/scenario.ts';
 import { scenarios } from '../testing/simulate/scenarios.ts';
-import { type Distribution, type Policy, type Scenario, simulate } from '../testing/simulate.ts';
+import {
+  type Distribution,
+  type Policy,
+  type Scenario,
+  type SimulationResult,
+  simulate,
+} from '../testing/simulate.ts';
 import type { Command } from './command.ts';
 
 const policies: Readonly<Record<string, Policy>> = {
@@ -50,7 +58,7 @@ queue for all pods (ideal) and with the shortest queue known at every moment (or
   --arrivals <which>    the same for the times between calls; exponential by default
   --network <ms>        one way between client and pod; 0 by default
   --retries <n>         further attempts after a failed one; 0 by default
-  --keys <n>            different hash keys, for the hashing policies
+  --keys <n>            different hash keys, for the hashing policies; calls have none by default
   --file <path>         a scenario of your own, as JSON; options above change it
   --seed <n>            1 by default; the same seed gives the same figures
   --json                figures as JSON
@@ -75,6 +83,7 @@ async function distribution(which: string, mean: number): Promise<Distribution> 
     .map(Number);
   const wrong = values.findIndex((value) => !(value >= 0));
   if (wrong !== -1) throw new TypeError(`${which}: value ${wrong + 1} is not a time in ms`);
+  if (!values.some((value) => value > 0)) throw new TypeError(`${which} holds no time in ms above 0`);
   return { kind: 'trace', values };
 }
 
@@ -89,14 +98,13 @@ function number(name: string, text: string): number {
 }
 
 async function scenarioIn(path: string): Promise<object> {
-  let own: unknown;
   try {
-    own = JSON.parse(await readFile(path, 'utf8'));
+    const own: unknown = JSON.parse(await readFile(path, 'utf8'));
+    shape(scenarioShape)(own, '');
+    return own as object;
   } catch (cause) {
     throw new TypeError(`--file ${path}: ${(cause as Error).message}`, { cause });
   }
-  if (typeof own === 'object' && own !== null && !Array.isArray(own)) return own;
-  throw new TypeError(`--file ${path}: a JSON object is needed`);
 }
 
 async function parse(args: readonly string[]): Promise<{
@@ -171,6 +179,19 @@ async function parse(args: readonly string[]): Promise<{
   return { name, scenario: { ...preset, ...own, ...given }, chosen, json: values.json, svg: values.svg };
 }
 
+/** Says what was to happen after the last call. */
+function tellMissed({ happenings = [] }: Scenario, { policies }: SimulationResult): void {
+  const timelines = Object.values(policies).flatMap(({ pods }) =>
+    pods.map(({ timeline }) => timeline.length),
+  );
+  const seconds = timelines.reduce((most, length) => Math.max(most, length), 0);
+  for (const { kind, at } of happenings)
+    if (at >= seconds * 1_000)
+      process.stderr.write(
+        `steersman simulate: no ${kind} at ${at} ms: the last call began within ${seconds} s; give more --requests\n`,
+      );
+}
+
 async function run(args: readonly string[]): Promise<number> {
   const { name, scenario, chosen, json, svg } = await parse(args);
   const shows = process.stderr.isTTY;
@@ -184,6 +205,7 @@ async function run(args: readonly string[]): Promise<number> {
     }),
   });
   if (shows) process.stderr.write('\r\x1b[K');
+  tellMissed(scenario, result);
   if (svg !== undefined) {
     const { clients = 10, pods = 10, utilisation = 0.7 } = scenario;
     await writeFile(

@@ -111,8 +111,8 @@ async function drained(
     timeout === Number.POSITIVE_INFINITY
       ? undefined
       : clock.schedule(timeout, () => void destroyed(dispatcher).then(resolve));
-  // Rejects when destroyed meanwhile, which is the end we want as well.
-  const closed = attempted(() => dispatcher.close());
+  // Rejects when destroyed meanwhile, which is the end we want as well, once it has come.
+  const closed = attempted(() => dispatcher.close().catch(() => dispatcher.destroy()));
   // Not at once: the last use ends within the dispatcher's own code.
   void unused.then(() => afterTwoTurns(() => void destroyed(dispatcher).then(resolve)));
   await Promise.race([closed, cut]);

@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { errors } from '../undici/index.ts';
 
 export type RequestBody = Dispatcher.DispatchOptions['body'];
 
@@ -48,6 +50,11 @@ export class StreamedBody {
     return this.#error;
   }
 
+  /** Nobody will read it any more: what has not been begun need not be left open. */
+  discard(): void {
+    if (!this.#started) (this.#source as Partial<Readable>).destroy?.();
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array | string> {
     if (this.#ended && this.#chunks !== undefined) {
       yield* this.#chunks;
@@ -60,10 +67,12 @@ export class StreamedBody {
         yield chunk;
       }
       this.#ended = true;
+      // A stream may leave that to its reader.
+      (this.#source as Partial<Readable>).destroy?.();
     } catch (error) {
       this.#failed = true;
-      this.#error = error;
-      throw error;
+      this.#error = isCutShort(this.#source as Partial<Readable>) ? new errors.RequestAbortedError() : error;
+      throw this.#error;
     }
   }
 
@@ -74,4 +83,9 @@ export class StreamedBody {
     // Copied: a source may use its buffer again.
     else this.#chunks.push(typeof chunk === 'string' ? chunk : Uint8Array.from(chunk));
   }
+}
+
+/** Whether it is a stream that was destroyed without an error. To undici that is an abort, to Node a premature close. */
+function isCutShort({ destroyed, errored, readableEnded }: Partial<Readable>): boolean {
+  return destroyed === true && errored === null && readableEnded === false;
 }

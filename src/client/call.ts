@@ -24,6 +24,7 @@ import {
   retryAfter,
   withHeader,
 } from './failure.ts';
+import { kept } from './kept-options.ts';
 import { type Recoverable, Recovery } from './recovery.ts';
 import type { Service } from './service.ts';
 import { saysOfService, withAttempts } from './told-error.ts';
@@ -51,7 +52,7 @@ const nobody: Dispatcher.DispatchHandler = {};
 export class Call extends Attempt implements Dispatcher.DispatchController, PickRequest, Recoverable, Due {
   handler: Dispatcher.DispatchHandler;
   readonly #service: Service;
-  readonly #options: CallDispatchOptions;
+  #options: CallDispatchOptions;
   readonly #body: StreamedBody | undefined;
   /** The caller's async context, in which every attempt begins: tracing looks there, and balancers may. */
   readonly #context = new AsyncResource('steersman.Call');
@@ -122,6 +123,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
       this.#arm();
       this.#attempt(now);
     } else {
+      this.#options = kept(this.#options);
       this.#resolveDue = now + settings.resolve;
       this.#arm();
       this.#stopWaiting = this.#wait();
@@ -302,10 +304,15 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     this.#end();
     this.#judge(this.aborted || !saysOfService(error) ? 'neutral' : 'failure');
     this.#recovery?.settle();
-    const known = error instanceof Error ? error : new Error(String(error));
     const { reports = [] } = this.#recovery ?? {};
-    const told = reports.length === 0 || this.aborted ? known : withAttempts(known, reports);
-    this.#leave().onResponseError?.(this, told);
+    // The reason of an abort is the caller's, and may be anything.
+    const told =
+      reports.length === 0 || this.aborted || !(error instanceof Error)
+        ? error
+        : withAttempts(error, reports);
+    this.#leave().onResponseError?.(this, told as Error);
+    // Behind the caller, who may destroy it with the error.
+    this.#body?.discard();
   }
 
   /**

@@ -17,6 +17,7 @@ import { type RequestBody, requestBody } from './fetch/request-body.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
 import { checkFixed, checkServiceOptions, merged, type ServiceOptions } from './options.ts';
+import { isPlainRequest, request } from './request/request.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
 /** As for `undici.request`, with the path taken from the service's origin. */
@@ -84,7 +85,7 @@ export class Client {
     return exchange(request, { home: service, elsewhere: this.#dispatcher }, init ?? {});
   }
 
-  /** `undici.request`'s shape: cheaper than `fetch` where bodies are large, and without its redirects and decoding. */
+  /** `undici.request`'s shape: cheaper than `fetch`, and without its redirects and decoding. */
   request(options: ClientRequestOptions | string): Promise<Dispatcher.ResponseData> {
     const given: ClientRequestOptions = typeof options === 'string' ? { path: options } : options;
     const path = given?.path;
@@ -98,7 +99,7 @@ export class Client {
     const full = { method: 'GET', ...given, origin } as Dispatcher.RequestOptions;
     if (body instanceof FormData || body instanceof URLSearchParams)
       Object.assign(full, encodeForm(body, given.headers, this.#service.random));
-    return this.#dispatcher.request(full);
+    return isPlainRequest(full) ? request(this.#service, full) : this.#dispatcher.request(full);
   }
 
   /** Waits for the first set and picks an endpoint, for WebSocket, gRPC or raw TCP. */
@@ -182,7 +183,7 @@ export function createClient(name: string | URL, options: ServiceOptions = {}): 
 /** What is learned of an endpoint stays with it, and so would a latency that is no number. */
 function checkedOutcome(outcome: Outcome, lease: Lease): Outcome {
   const { kind, status, latency } = (outcome ?? {}) as Readonly<Record<string, unknown>>;
-  const measured = typeof latency === 'number' && latency >= 0;
+  const measured = typeof latency === 'number' && latency >= 0 && latency < Number.POSITIVE_INFINITY;
   if (kind === 'cancelled' || (kind === 'error' && measured)) return outcome;
   if (kind === 'response' && measured && Number.isInteger(status)) return outcome;
   lease.release({ kind: 'cancelled' });

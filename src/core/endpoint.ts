@@ -4,7 +4,7 @@ export interface Endpoint {
   /** An IP address: IPv4, or IPv6 without brackets. */
   readonly address: string;
   readonly port: number;
-  /** Relative share of the calls; 1 when absent. */
+  /** Relative share of the calls; 1 when absent, negative, infinite or no number. 0: calls only while no other has any. */
   readonly weight?: number;
   readonly zone?: string;
   readonly node?: string;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { type Backend, BackendStats, type Backends } from '../core/backend.ts';
-import type { Balancer } from '../core/balancer.ts';
+import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
+import { func } from '../core/options.ts';
 import type { Outcome } from '../core/outcome.ts';
 import { FakeClock } from './fake-clock.ts';
 import { type SuiteRunner, suiteRunner } from './runner.ts';
@@ -32,6 +33,7 @@ export function balancerSuite(
   make: (context: BalancerContext) => Balancer,
   runner: SuiteRunner = suiteRunner(),
 ): void {
+  func(make, 'make of balancerSuite');
   const { describe, it } = runner;
   const fresh = (seed = 1): Balancer => make({ clock: new FakeClock(), random: seeded(seed) });
 
@@ -40,7 +42,7 @@ export function balancerSuite(
       for (const size of [1, 2, 3, 10, 1_000]) {
         const balancer = fresh();
         const backends = fleet(size);
-        for (let i = 0; i < 50; i++) inSet(balancer.pick(backends, { hashKey: `key ${i}` }), backends);
+        for (let i = 0; i < 50; i++) ask(balancer, backends, { hashKey: `key ${i}` });
       }
     });
 
@@ -51,8 +53,7 @@ export function balancerSuite(
       for (let i = 0; i < 500; i++) {
         const backends = all.filter(() => random() < 0.3);
         if (backends.length === 0) continue;
-        const picked = balancer.pick(some(backends), { hashKey: `key ${i}` });
-        inSet(picked, backends);
+        const picked = ask(balancer, some(backends), { hashKey: `key ${i}` });
         use(balancer, picked, outcomes[i % outcomes.length] as Outcome);
       }
     });
@@ -64,8 +65,7 @@ export function balancerSuite(
       const busy: (() => void)[] = [];
       for (let i = 0; i < 600; i++) {
         const backends = sets[i % sets.length] as Backends;
-        const picked = balancer.pick(backends, { hashKey: `key ${i}` });
-        inSet(picked, backends);
+        const picked = ask(balancer, backends, { hashKey: `key ${i}` });
         busy.push(begin(balancer, picked, outcomes[0] as Outcome));
         if (busy.length > 5) busy.shift()?.();
       }
@@ -78,8 +78,11 @@ export function balancerSuite(
         const backends = fleet(size);
         for (const left of backends) {
           const tried = new Set<Backend>(backends.filter((other) => other !== left));
-          assert.equal(balancer.pick(backends, { hashKey: 'key', tried }), left);
-          assert.equal(balancer.pick(backends, { tried }), left);
+          for (const request of [{ hashKey: 'key', tried }, { tried }])
+            assert.ok(
+              ask(balancer, backends, request) === left,
+              'picked a backend that has been tried where one has not',
+            );
         }
       }
     });
@@ -89,7 +92,7 @@ export function balancerSuite(
         const balancer = fresh();
         const backends = fleet(size);
         const tried = new Set<Backend>(backends);
-        for (let i = 0; i < 20; i++) inSet(balancer.pick(backends, { hashKey: `key ${i}`, tried }), backends);
+        for (let i = 0; i < 20; i++) ask(balancer, backends, { hashKey: `key ${i}`, tried });
       }
     });
 
@@ -100,8 +103,7 @@ export function balancerSuite(
         const balancer = fresh();
         const backends = some(set.map((weight, i) => at(i, weight)));
         for (let i = 0; i < 200; i++) {
-          const picked = balancer.pick(backends, { hashKey: `key ${i}` });
-          inSet(picked, backends);
+          const picked = ask(balancer, backends, { hashKey: `key ${i}` });
           use(balancer, picked, outcomes[0] as Outcome);
         }
       }
@@ -111,9 +113,9 @@ export function balancerSuite(
       const balancer = fresh();
       const backends = fleet(5);
       for (const hashKey of ['', 'x'.repeat(2 ** 20), '\u{1f6a2}\0\ud800']) {
-        for (let i = 0; i < 5; i++) inSet(balancer.pick(backends, { hashKey }), backends);
+        for (let i = 0; i < 5; i++) ask(balancer, backends, { hashKey });
       }
-      for (let i = 0; i < 5; i++) inSet(balancer.pick(backends, {}), backends);
+      for (let i = 0; i < 5; i++) ask(balancer, backends, {});
     });
 
     it('takes every outcome, also of a backend that has left the set', () => {
@@ -122,9 +124,9 @@ export function balancerSuite(
         const backends = fleet(4);
         const ends = backends.map((picked) => begin(balancer, picked, outcome));
         const rest = some(backends.slice(1));
-        inSet(balancer.pick(rest, {}), rest);
+        ask(balancer, rest, {});
         for (const end of ends) end();
-        for (let i = 0; i < 20; i++) inSet(balancer.pick(rest, {}), rest);
+        for (let i = 0; i < 20; i++) ask(balancer, rest, {});
       }
     });
 
@@ -138,23 +140,24 @@ export function balancerSuite(
           const [end] = busy.splice(Math.floor(random() * busy.length), 1);
           end?.();
         } else {
-          const picked = balancer.pick(backends, { hashKey: `key ${i}` });
-          inSet(picked, backends);
+          const picked = ask(balancer, backends, { hashKey: `key ${i}` });
           busy.push(begin(balancer, picked, outcomes[i % outcomes.length] as Outcome));
         }
       }
       for (const end of busy) end();
-      assert.ok(backends.every(({ inflight }) => inflight === 0));
+      assert.ok(
+        backends.every(({ inflight }) => inflight === 0),
+        'a backend was written to',
+      );
     });
 
     it('works for one who never tells it of uses', () => {
       const balancer = fresh();
       const backends = fleet(9);
       for (let i = 0; i < 300; i++) {
-        const picked = balancer.pick(backends, { hashKey: `key ${i}` });
-        inSet(picked, backends);
-        (picked as FakeBackend).inflight = i % 5;
-        (picked as FakeBackend).latency = i % 7;
+        const picked = ask(balancer, backends, { hashKey: `key ${i}` });
+        picked.inflight = i % 5;
+        picked.latency = i % 7;
       }
     });
 
@@ -164,7 +167,7 @@ export function balancerSuite(
       const stats = new BackendStats(endpoint('10.0.0.1:80'), clock);
       const backends = some([stats]);
       for (let i = 0; i < 50; i++) {
-        assert.equal(balancer.pick(backends, {}), stats);
+        ask(balancer, backends, {});
         stats.begin();
         const release = balancer.begin?.(stats);
         await clock.advance(1);
@@ -181,7 +184,7 @@ export function balancerSuite(
           const picks: string[] = [];
           const busy: (() => void)[] = [];
           for (let i = 0; i < 300; i++) {
-            const picked = balancer.pick(backends, { hashKey: `key ${i}` });
+            const picked = ask(balancer, backends, { hashKey: `key ${i}` });
             picks.push(picked.endpoint.id);
             busy.push(begin(balancer, picked, outcomes[0] as Outcome));
             if (busy.length > 8) busy.shift()?.();
@@ -189,7 +192,7 @@ export function balancerSuite(
           for (const end of busy) end();
           return picks;
         };
-        assert.deepEqual(run(), run());
+        assert.deepEqual(run(), run(), 'equal random numbers gave other picks');
       });
 
       it('leaves no timer once nothing is in flight', async () => {
@@ -200,7 +203,7 @@ export function balancerSuite(
         await clock.advance(1_000);
         for (const end of ends) end();
         await clock.advance(1_000);
-        assert.equal(clock.pending, 0);
+        assert.equal(clock.pending, 0, 'a timer is left');
       });
     }
   });
@@ -222,8 +225,14 @@ function some<T extends Backend>(backends: readonly T[]): readonly [T, ...T[]] {
   return Object.freeze([first, ...rest] as const);
 }
 
-function inSet(picked: Backend, backends: readonly Backend[]): void {
-  assert.ok(backends.includes(picked), 'picked a backend that is not in the set');
+/** Picks by a request that cannot be changed, and sees to it that the answer is of the set. */
+function ask<T extends Backend>(balancer: Balancer, backends: readonly [T, ...T[]], request: PickRequest): T {
+  const tried = request.tried?.size;
+  const picked: unknown = balancer.pick(backends, Object.freeze(request));
+  assert.equal(request.tried?.size, tried, 'pick() changed what was tried');
+  assert.ok(!(picked instanceof Promise), 'pick() returned a promise: it must be synchronous');
+  assert.ok(backends.includes(picked as T), 'picked a backend that is not in the set');
+  return picked as T;
 }
 
 /** Begins one use as a client does; the returned function ends it. */

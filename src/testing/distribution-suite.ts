@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Backends } from '../core/backend.ts';
 import type { Balancer } from '../core/balancer.ts';
+import { boolean, checkOptions, func } from '../core/options.ts';
 import { FakeClock } from './fake-clock.ts';
 import { type SuiteRunner, suiteRunner } from './runner.ts';
 import { seeded } from './seeded.ts';
@@ -32,6 +33,8 @@ export function distributionSuite(
   options: DistributionOptions = {},
   runner: SuiteRunner = suiteRunner(),
 ): void {
+  func(make, 'make of distributionSuite');
+  checkOptions('distributionSuite', { hashing: boolean }, options);
   const { describe, it } = runner;
   const { hashing = false } = options;
   const run = (scenario: Scenario): PolicyResult => {

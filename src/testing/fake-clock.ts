@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from '../core/clock.ts';
+import { number } from '../core/options.ts';
 
 interface Timer {
   readonly due: number;
@@ -44,6 +45,7 @@ export class FakeClock implements Clock {
    * promises settle before the next.
    */
   async advance(ms: number): Promise<void> {
+    number(0)(ms, 'ms of FakeClock.advance');
     const end = this.#now + ms;
     await settle();
     for (let timer = this.#first(end); timer !== undefined; timer = this.#first(end)) {

@@ -1,4 +1,5 @@
 import type { Endpoint } from '../core/endpoint.ts';
+import { arrayOf, object } from '../core/options.ts';
 import type { Resolver, ResolverListener, Watch } from '../core/resolver.ts';
 import type { Target } from '../core/target.ts';
 import { endpoint } from './values.ts';
@@ -14,7 +15,7 @@ export class FakeResolver implements Resolver {
 
   /** Without an initial set, watches are told nothing until the first `set` or `fail`. */
   constructor(initial?: readonly (Endpoint | string)[]) {
-    this.#endpoints = initial?.map(toEndpoint);
+    this.#endpoints = initial && toEndpoints(initial);
   }
 
   /** Watches that are open now: 0 when whatever was tested has been cleaned up. */
@@ -34,7 +35,7 @@ export class FakeResolver implements Resolver {
 
   /** Reports a new set, of endpoints or `'host:port'` strings, before it returns. */
   set(endpoints: readonly (Endpoint | string)[]): void {
-    const set = endpoints.map(toEndpoint);
+    const set = toEndpoints(endpoints);
     this.#endpoints = set;
     this.#error = undefined;
     for (const listener of this.#listeners) listener.onEndpoints(set, { source: 'fake' });
@@ -77,6 +78,11 @@ export class FakeResolver implements Resolver {
   }
 }
 
-function toEndpoint(from: Endpoint | string): Endpoint {
-  return typeof from === 'string' ? endpoint(from) : from;
+const checkList = arrayOf((value, name) => {
+  if (typeof value !== 'string') object(value, name);
+});
+
+function toEndpoints(list: readonly (Endpoint | string)[]): readonly Endpoint[] {
+  checkList(list, 'endpoints of FakeResolver');
+  return list.map((from) => (typeof from === 'string' ? endpoint(from) : from));
 }

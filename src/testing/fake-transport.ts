@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { Dispatcher as DispatcherType } from 'undici';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
-import { type Check, checkOptions, integer, object, type Shape } from '../core/options.ts';
+import { type Check, checkOptions, func, integer, object, type Shape } from '../core/options.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { modernHandler } from '../undici/handler.ts';
 import { Dispatcher, errors } from '../undici/index.ts';
@@ -52,6 +52,7 @@ export interface FakeTransport extends Transport {
 /** A transport is a function, so what this constructs is one as well. Without a server every answer is an empty 200. */
 export const FakeTransport: new (serve?: FakeServer) => FakeTransport = class {
   constructor(serve: FakeServer = () => ({})) {
+    func(serve, 'serve of FakeTransport');
     let current = serve;
     let open = 0;
     const requests: FakeRequest[] = [];
@@ -68,6 +69,7 @@ export const FakeTransport: new (serve?: FakeServer) => FakeTransport = class {
     const methods = {
       requests,
       respond(next: FakeServer): void {
+        func(next, 'next of FakeTransport.respond');
         current = next;
       },
       served(): Record<string, number> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
 import type { Endpoint } from '../core/endpoint.ts';
 import { DiscoveryWarning } from '../core/errors.ts';
+import { func } from '../core/options.ts';
 import type { Resolver, Watch } from '../core/resolver.ts';
 import type { Target } from '../core/target.ts';
 import { type SuiteRunner, suiteRunner } from './runner.ts';
@@ -32,6 +33,7 @@ export function resolverSuite(
   make: () => Resolver | ResolverSubject | Promise<Resolver | ResolverSubject>,
   runner: SuiteRunner = suiteRunner(),
 ): void {
+  func(make, 'make of resolverSuite');
   const { describe, it } = runner;
 
   /** A fresh subject for one test, which must leave all its watches closed. */

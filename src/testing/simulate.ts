@@ -1,5 +1,6 @@
 import { checkOptions, func, shape } from '../core/options.ts';
 import type { Policy } from './simulate/client.ts';
+import { sampler } from './simulate/distribution.ts';
 import { fullScenario, type Scenario, scenarioShape } from './simulate/scenario.ts';
 import { type Driver, World } from './simulate/world.ts';
 
@@ -18,7 +19,7 @@ export interface SimulateOptions extends Scenario {
   readonly onProgress?: (ended: number, requests: number, name: string) => void;
 }
 
-/** How the calls of one run fared. Times in ms, from the call's start to its answer, of calls that were served. */
+/** How the calls of one run fared. Times in ms, from the call's start to its answer, of calls that were served; NaN where none was. */
 export interface RunResult {
   readonly mean: number;
   readonly p50: number;
@@ -50,7 +51,7 @@ export interface PolicyResult extends RunResult {
 
 export interface SimulationResult {
   readonly policies: Readonly<Record<string, PolicyResult>>;
-  /** One central queue for all pods: the best that can be. */
+  /** One central queue for all pods: the best that can be where pods are alike. */
   readonly ideal?: RunResult;
   /** The shortest queue, known at every moment. */
   readonly oracle?: RunResult;
@@ -58,11 +59,16 @@ export interface SimulationResult {
 
 /** More would not fit into memory, where each client sees every pod. */
 const mostPairs = 10_000_000;
+/** ms that all calls may take together: balancers may look at the clock each 25 ms meanwhile, and more would take hours. */
+const mostWork = 1e10;
 
 /**
  * Plays calls of M clients to N pods against balancers, by discrete events on a simulated clock: the balancers are
  * the real ones, through the sequence of pick, begin and release that the client uses, each client seeing its own
  * calls only. The same options give the same result.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong, at once; for a happening to a pod or client that is not
+ * there, or that leaves no pod, when it happens.
  */
 export function simulate(options: SimulateOptions): SimulationResult {
   checkOptions(
@@ -86,6 +92,13 @@ export function simulate(options: SimulateOptions): SimulationResult {
   if (view === undefined && clients * pods > mostPairs)
     throw new RangeError(
       `simulate: clients × pods must be at most ${mostPairs}, got ${clients * pods}: give a view`,
+    );
+  const work =
+    (scenario.requests * sampler(scenario.service, () => 0).mean) /
+    scenario.speeds.reduce((a, b) => Math.min(a, b));
+  if (work > mostWork)
+    throw new RangeError(
+      `simulate: requests × mean service time ÷ least speed must be at most ${mostWork} ms, got ${work}: scale all times down`,
     );
   const run = (name: string, driver: Driver): RunResult => {
     const world = new World(scenario, driver);

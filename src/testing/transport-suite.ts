@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Endpoint } from '../core/endpoint.ts';
+import { func } from '../core/options.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
 import { type SuiteRunner, suiteRunner } from './runner.ts';
 import { endpoint } from './values.ts';
@@ -61,6 +62,7 @@ async function withServer(
  * on loopback. The runner is the one at hand unless given.
  */
 export function transportSuite(make: () => Transport, { describe, it }: SuiteRunner = suiteRunner()): void {
+  func(make, 'make of transportSuite');
   const get = { origin: service.origin, path: '/a?b=c', method: 'GET' as const };
 
   describe('transport', () => {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { adaptive } from '../../src/balancers/adaptive.ts';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
@@ -10,6 +12,9 @@ import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { type Policy, type Scenario, simulate } from '../../src/testing/simulate.ts';
 import { backend, endpoint, type FakeBackend } from '../../src/testing/values.ts';
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
 
 const error: Outcome = { kind: 'error', error: new Error('reset'), sent: true, latency: 1 };
 
@@ -130,6 +135,18 @@ test.each([404, 500])('status %i does not: it says nothing about the pod', async
   expect(got[2]).toBeGreaterThan(45);
 });
 
+test.each([Number.POSITIVE_INFINITY, Number.NaN, -1])(
+  'a latency of %d says nothing, not even the first',
+  async (latency) => {
+    const bench = new Bench(5);
+    bench.pick();
+    for (const backend of bench.backends)
+      bench.begin(backend as BackendStats)({ kind: 'response', status: 200, latency });
+    const slow = await bench.calls(500, (index) => (index === 2 ? 100 : 10));
+    expect(slow[2]).toBeLessThan(35);
+  },
+);
+
 test('where calls fail everywhere now and then, no backend is shunned for it', async () => {
   const bench = new Bench(5);
   const random = seeded(4);
@@ -145,6 +162,45 @@ test('when all fail, all are still tried; the first to recover is not flooded', 
   for (const { inflight } of bench.backends) expect(inflight).toBeLessThan(20);
 });
 
+test('when most fail at once, what is well gets most calls, and what fails gets its turns', async () => {
+  const bench = new Bench(5);
+  const open: { end: (outcome: Outcome) => void; at: number }[] = [];
+  const got = [0, 0, 0, 0, 0];
+  for (let i = 0; i < 2_000; i++) {
+    const picked = bench.pick();
+    const index = bench.index(picked);
+    got[index] = (got[index] as number) + 1;
+    const end = bench.begin(picked);
+    if (index === 0) open.push({ end, at: i });
+    else end(error);
+    await bench.clock.advance(1);
+    while (open[0] !== undefined && open[0].at + 20 <= i)
+      open.shift()?.end({ kind: 'response', status: 200, latency: 20 });
+  }
+  const [well, ...ill] = got as [number, ...number[]];
+  expect(well).toBeGreaterThan(800);
+  for (const count of ill) expect(count).toBeGreaterThan(50);
+});
+
+test('a backend that fails after it has left is not counted among those that are broken', async () => {
+  const bench = new Bench(4);
+  await bench.calls(60, () => 10);
+  const { backends } = bench;
+  const left = backends.slice(0, 3) as unknown as Backends;
+  const fail = bench.begin(backends[3] as BackendStats);
+  bench.balancer.pick(left, {});
+  fail(error);
+  let broken = 0;
+  for (let i = 0; i < 60; i++) {
+    const picked = bench.balancer.pick(left, {}) as BackendStats;
+    const end = bench.begin(picked);
+    await bench.clock.advance(10);
+    if (picked === left[1]) broken++;
+    end(picked === left[1] ? error : { kind: 'response', status: 200, latency: 10 });
+  }
+  expect(broken).toBeLessThanOrEqual(2);
+});
+
 test('a call that gets no answer makes its backend dearer before any answer comes', async () => {
   const bench = new Bench(3);
   await bench.calls(60, () => 10);
@@ -154,6 +210,19 @@ test('a call that gets no answer makes its backend dearer before any answer come
   // The others may take several calls each before the stuck one gets another.
   for (let i = 0; i < 8; i++) bench.begin(bench.pick());
   expect(stuck.inflight).toBe(1);
+});
+
+test('no timer runs for streams alone', async () => {
+  const bench = new Bench(4);
+  await bench.calls(60, () => 10);
+  for (const backend of bench.backends) bench.begin(backend as BackendStats);
+  await bench.clock.advance(60_000);
+  expect(bench.clock.pending).toBe(0);
+  const end = bench.begin(bench.pick());
+  expect(bench.clock.pending).toBe(1);
+  end({ kind: 'response', status: 200, latency: 10 });
+  await bench.clock.advance(100);
+  expect(bench.clock.pending).toBe(0);
 });
 
 test('a long stream is not taken for a stall', async () => {
@@ -376,4 +445,18 @@ test('a release that is called twice counts once', () => {
   release?.({ kind: 'cancelled' });
   for (let i = 0; i < 6; i++) bench.begin(bench.pick());
   expect(bench.backends.map(({ inflight }) => inflight)).toEqual([2, 2, 2]);
+});
+
+test('what has left is not kept in memory', async () => {
+  const bench = new Bench(10);
+  await bench.calls(200, (index) => 10 + index);
+  const left = new WeakRef(bench.backends[9] as BackendStats);
+  const rest = bench.backends.slice(0, 9) as unknown as Backends;
+  (bench as { backends: Backends }).backends = rest;
+  await bench.calls(20, () => 10);
+  await bench.clock.advance(1_000);
+  await new Promise(setImmediate);
+  gc();
+  expect(left.deref()).toBeUndefined();
+  expect(bench.pick()).toBeDefined();
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { adaptive } from '../../src/balancers/adaptive.ts';
 import { consistentHash } from '../../src/balancers/consistent-hash.ts';
 import { Counts } from '../../src/balancers/counts.ts';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
@@ -304,4 +305,63 @@ test('real stats of a backend can be picked by', () => {
   const backends = [1, 2].map((i) => new BackendStats(endpoint(`10.0.0.${i}:80`), clock));
   backends[0]?.begin();
   expect(leastConnection().pick(backends as unknown as Backends, {})).toBe(backends[1]);
+});
+
+test('hashing: a key that is no string counts as it is written, and null as none', () => {
+  for (const options of [{}, { boundedLoad: 1.25 }]) {
+    const balancer = consistentHash({ ...options, random: seeded(1) });
+    const backends = fleet(10);
+    for (const key of [7, 7.5, true, 8n, { toString: () => 'own' }]) {
+      const hashKey = key as unknown as string;
+      expect(balancer.pick(backends, { hashKey })).toBe(balancer.pick(backends, { hashKey: String(key) }));
+    }
+    const hashKey = null as unknown as string;
+    expect(new Set(Array.from({ length: 100 }, () => balancer.pick(backends, { hashKey }))).size).toBe(10);
+  }
+});
+
+test('least connection: comes to a pick where numbers of calls are none that can be', () => {
+  const balancer = leastConnection({ random: seeded(1) });
+  const backends = fleet(20);
+  balancer.begin?.(backends[0])({ kind: 'cancelled' });
+  for (const inflight of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, -0.5, 2 ** 31]) {
+    for (const one of backends) one.inflight = inflight;
+    for (let i = 0; i < 100; i++) expect(backends).toContain(balancer.pick(backends, {}));
+  }
+});
+
+test.each<[string, Balancer, (least: number, total: number) => number]>([
+  ['least connection', leastConnection({ random: seeded(1) }), (least) => least],
+  ['adaptive', adaptive({ clock: new FakeClock(), random: seeded(1) }), (least) => least],
+  [
+    'hashing with a bound',
+    consistentHash({ boundedLoad: 1.25, random: seeded(1) }),
+    (_, total) => Math.ceil((1.25 * (total + 1)) / 15) - 1,
+  ],
+])('%s: sets that overlap and take turns are each seen as they are', (_, balancer, most) => {
+  const all = fleet(20);
+  const sets = [all.slice(0, 15), all.slice(5)] as unknown as (Backends & readonly FakeBackend[])[];
+  const chance = seeded(2);
+  const ends: (() => void)[] = [];
+  for (let i = 0; i < 3_000; i++) {
+    if (ends.length > 0 && chance() < ends.length / 150) {
+      ends.splice(Math.floor(chance() * ends.length), 1)[0]?.();
+      continue;
+    }
+    const set = sets[chance() < 0.5 ? 0 : 1] as Backends & readonly FakeBackend[];
+    const calls = set.map(({ inflight: count }) => count);
+    const picked = balancer.pick(set, { hashKey: `key ${i}` }) as FakeBackend;
+    expect(picked.inflight).toBeLessThanOrEqual(
+      most(
+        Math.min(...calls),
+        calls.reduce((a, b) => a + b),
+      ),
+    );
+    picked.inflight++;
+    const release = balancer.begin?.(picked);
+    ends.push(() => {
+      picked.inflight--;
+      release?.({ kind: 'cancelled' });
+    });
+  }
 });

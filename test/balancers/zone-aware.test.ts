@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { adaptive } from '../../src/balancers/adaptive.ts';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { zoneAware } from '../../src/balancers/zone-aware.ts';
-import type { Backends } from '../../src/core/backend.ts';
+import type { Backend, Backends } from '../../src/core/backend.ts';
 import type { Balancer } from '../../src/core/balancer.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { type Policy, type RunResult, type Scenario, simulate } from '../../src/testing/simulate.ts';
@@ -46,6 +46,34 @@ test('a zone with one pod and half of the clients is not overloaded', () => {
   const { zoned, plain } = run({ podZones: zones(1, 9), clientZones: zones(5, 5) });
   expect(zoned.maxOverMean).toBeLessThan(1.4);
   expect(zoned.p99).toBeLessThan(plain.p99 * 1.5);
+});
+
+test('a small zone costs little at high load, nor does one that is slow', () => {
+  const small = run({ podZones: zones(1, 9), clientZones: ['a'], utilisation: 0.9 });
+  expect(small.zoned.maxOverMean).toBeLessThan(1.2);
+  expect(small.zoned.p99).toBeLessThan(small.plain.p99 * 1.6);
+  const slow = run({
+    podZones: zones(5, 5),
+    clientZones: zones(5, 5),
+    speeds: [...Array(5).fill(0.2), ...Array(5).fill(1)],
+    utilisation: 0.4,
+  });
+  expect(slow.zoned.p99).toBeLessThan(slow.plain.p99 * 1.2);
+});
+
+test('when the pods of the zone fail, few calls do, and the zone is preferred again when they are well', () => {
+  const { zoned } = run({
+    podZones: zones(5, 5),
+    clientZones: ['a'],
+    utilisation: 0.2,
+    happenings: [{ kind: 'failFast', at: 30_000, pods: [0, 1, 2, 3, 4], duration: 30_000 }],
+  });
+  expect(zoned.failed).toBeLessThan(0.015);
+  const sum = (pods: RunResult['pods'], from: number): number =>
+    pods.flatMap(({ timeline }) => timeline.slice(from, from + 10)).reduce((a, b) => a + b, 0);
+  const near = (from: number): number => sum(zoned.pods.slice(0, 5), from) / sum(zoned.pods, from);
+  expect(near(45)).toBeLessThan(0.05);
+  expect(near(150)).toBeGreaterThan(0.8);
 });
 
 test('when the pods of the zone stall, calls go elsewhere', () => {
@@ -99,6 +127,25 @@ test('services that share one balancer do not disturb one another', () => {
   expect(kept / 2_000).toBeGreaterThan(0.95);
   // An even spread is the most that goes elsewhere.
   expect(left / 2_000).toBeGreaterThan(0.45);
+});
+
+test('a latency that is none says nothing', () => {
+  const balancer = zoneAware(leastConnection({ random: seeded(1) }), { zone: 'a', random: seeded(2) });
+  const backends = ['a', 'a', 'b', 'b'].map((zone, i) =>
+    backend(endpoint({ address: `10.0.0.${i}`, zone })),
+  ) as unknown as Backends;
+  const answer = (picked: Backend, latency: number): void =>
+    balancer.begin?.(picked)({ kind: 'response', status: 200, latency });
+  balancer.pick(backends, {});
+  for (const latency of [Number.NaN, Number.POSITIVE_INFINITY, -1])
+    for (const one of backends) answer(one, latency);
+  let near = 0;
+  for (let i = 0; i < 4_000; i++) {
+    const picked = balancer.pick(backends, {});
+    answer(picked, 10);
+    if (picked.endpoint.zone === 'a' && i >= 2_000) near++;
+  }
+  expect(near / 2_000).toBeGreaterThan(0.95);
 });
 
 test('bad options are told at once', () => {

@@ -171,6 +171,31 @@ describe.each(Object.keys(ways))('%s', (way) => {
   });
 });
 
+describe('a request with a stream', () => {
+  it('is aborted by a stream that is destroyed half-way without an error, as undici’s requests are', async () => {
+    const { at } = await recording();
+    await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
+    const body = new Readable({
+      read() {
+        setImmediate(() => this.destroy());
+      },
+    });
+    const error = await client.request({ path: '/', method: 'PUT', body }).catch((reason) => reason);
+    expect(error).toMatchObject({ name: 'AbortError', code: 'UND_ERR_ABORTED' });
+  });
+
+  it('destroys a stream that it has read to its end, where the stream does not do so itself', async () => {
+    const { at, received } = await recording();
+    await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
+    const body = new Readable({ autoDestroy: false, read() {} });
+    body.push('contents');
+    body.push(null);
+    await (await client.request({ path: '/', method: 'PUT', body })).body.dump();
+    expect(received[0]?.body).toBe('contents');
+    expect(body.destroyed).toBe(true);
+  });
+});
+
 describe('StreamedBody', () => {
   it('is for what is read as it is sent, and for nothing else', () => {
     for (const body of [

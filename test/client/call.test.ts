@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
@@ -88,6 +89,66 @@ describe('a call', () => {
     await other.clock.advance(107);
     expect(caller.error).toMatchObject({ code: 'STEERSMAN_ERR_RESOLVE' });
     await other.service.close();
+  });
+
+  it('sends the headers that it was given, whatever has become of them while it waited', async () => {
+    const script = new Script(undefined);
+    await script.settle();
+    const pairs = [
+      ['x-id', '1'],
+      ['x-id', '2'],
+    ] as const;
+    const object: Record<string, string> = { 'x-id': '1' };
+    const list = ['x-id', '1'];
+    const map = new Map([['x-id', '1']]);
+    const generated = (function* () {
+      yield* pairs;
+    })();
+    const calls = [object, list, map, generated, undefined, null].map((headers) =>
+      script.call({ headers: headers as never }),
+    );
+    object['x-id'] = list[1] = 'changed';
+    map.set('x-id', 'changed');
+    script.resolver.set(['10.0.0.1:80']);
+    const sent = script.exchanges.map(({ options: { headers } }) => headers as never);
+    expect(sent.slice(0, 2)).toEqual([{ 'x-id': '1' }, ['x-id', '1']]);
+    expect([...(sent[2] ?? [])]).toEqual([['x-id', '1']]);
+    // Twice: it may have to be sent again.
+    for (let i = 0; i < 2; i++) expect([...(sent[3] ?? [])]).toEqual(pairs);
+    expect(sent.slice(4)).toEqual([undefined, null]);
+    for (const exchange of script.exchanges) exchange.answer();
+    expect(calls.map(({ status }) => status)).toEqual(new Array(6).fill(200));
+    await script.service.close();
+  });
+
+  it('that fails before it was sent destroys the stream it was given, so that its source is not left open', async () => {
+    const script = new Script(1);
+    await script.settle();
+    for (const aborted of [true, false]) {
+      const body = new Readable({ read() {} });
+      const caller = new Caller();
+      caller.onRequestStart = (controller) => {
+        if (aborted) controller.abort(new Error('enough'));
+        else throw new Error('my mistake');
+      };
+      script.call({ method: 'POST', body }, caller);
+      expect(caller.ends).toBe(1);
+      expect(body.destroyed).toBe(true);
+    }
+    expect(script.exchanges).toHaveLength(0);
+    await script.service.close();
+  });
+
+  it('that the caller aborts for a reason of its own ends with that, whatever it is', async () => {
+    const script = new Script(1);
+    await script.settle();
+    for (const sent of [false, true]) {
+      const caller = script.call();
+      if (sent) script.last.send().head(200);
+      caller.controller?.abort('enough' as never);
+      expect(caller.error).toBe('enough');
+    }
+    await script.service.close();
   });
 
   it('fails at once when the set is empty', async () => {

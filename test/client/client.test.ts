@@ -64,6 +64,7 @@ describe('createClient', () => {
     { kind: 'response', latency: 1 },
     { kind: 'response', status: 200 },
     { kind: 'error', error: new Error('x'), sent: true, latency: Number.NaN },
+    { kind: 'response', status: 200, latency: Number.POSITIVE_INFINITY },
   ])('takes no outcome that is none: %j', async (outcome) => {
     const { client } = make();
     const lease = await client.pick();

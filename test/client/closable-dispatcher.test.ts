@@ -93,6 +93,19 @@ describe.each(Object.keys(ways))('%s', (way) => {
     expect(await failed).toMatchObject({ message: 'enough' });
   });
 
+  it('destroy() has ended every call when it is done', async () => {
+    const { dispatcher } = await served();
+    const order: string[] = [];
+    const calls = [1, 2].map(() =>
+      dispatcher.request({ origin, path: '/hang', method: 'POST' }).catch(() => order.push('call')),
+    );
+    await once(servers[0] as Server, 'hanging');
+    await new Promise<void>((resolve) => dispatcher.destroy(resolve));
+    order.push('destroyed');
+    await Promise.all(calls);
+    expect(order).toEqual(['call', 'call', 'destroyed']);
+  });
+
   it('destroy() ends calls that have not even begun', async () => {
     const { dispatcher } = await served();
     const failed = dispatcher.request({ origin, path: '/hang', method: 'GET' }).catch((reason) => reason);

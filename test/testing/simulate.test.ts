@@ -7,7 +7,11 @@ import { adaptive } from '../../src/balancers/adaptive.ts';
 import { random } from '../../src/balancers/random.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import type { Backend } from '../../src/core/backend.ts';
+import { seeded } from '../../src/testing/seeded.ts';
+import { sampler } from '../../src/testing/simulate/distribution.ts';
 import {
+  type Distribution,
+  type Happening,
   type Policy,
   type Scenario,
   type SimulationResult,
@@ -27,6 +31,18 @@ const run = (scenario: Scenario): SimulationResult => simulate({ requests: 20_00
 test('the same options give the same figures, another seed others', () => {
   expect(run({})).toEqual(run({}));
   expect(run({ seed: 2 }).policies['random']?.p99).not.toBe(run({}).policies['random']?.p99);
+});
+
+test.each<[Distribution, number]>([
+  [{ kind: 'exponential', mean: 10 }, 99263.61774726385],
+  [{ kind: 'bimodal', mean: 10 }, 100236.84210526284],
+  [{ kind: 'pareto', mean: 10 }, 99701.82021713628],
+  [{ kind: 'logNormal', mean: 10 }, 100449.57901728853],
+])('%j is drawn alike by every version of Node', (distribution, sum) => {
+  const { draw } = sampler(distribution, seeded(1));
+  let all = 0;
+  for (let i = 0; i < 10_000; i++) all += draw();
+  expect(all).toBe(sum);
 });
 
 // M/M/1: the time in system is exponential with mean S / (1 − ρ); a random split of Poisson arrivals is Poisson.
@@ -113,6 +129,30 @@ test('a stall delays what the pod holds, and loses nothing', () => {
   expect(results['random']?.failed).toBe(0);
 });
 
+test('troubles that overlap last as long as the longest, and slowness multiplies', () => {
+  const figures = (...happenings: Happening[]): unknown => run({ happenings }).policies;
+  const pods = [0];
+  const stall: Happening = { kind: 'stall', at: 5_000, pods, duration: 2_000 };
+  const failFast: Happening = { kind: 'failFast', at: 5_000, pods, duration: 2_000 };
+  const pause: Happening = { kind: 'pause', at: 5_000, clients: [0], duration: 2_000 };
+  for (const long of [stall, failFast, pause])
+    expect(figures(long, { ...long, at: 5_500, duration: 100 })).toEqual(figures(long));
+  expect(figures(stall, { ...stall, at: 6_000 })).toEqual(figures({ ...stall, duration: 3_000 }));
+  const speed: Happening = { kind: 'speed', at: 5_000, pods, duration: 2_000, speed: 0.5 };
+  expect(figures(speed, speed)).toEqual(figures({ ...speed, speed: 0.25 }));
+  // The shorter one's end leaves the longer one's speed.
+  const short: Happening = { ...speed, duration: 500, speed: 1 };
+  expect(figures(speed, short)).toEqual(figures(speed));
+});
+
+test('a pod that is told to leave twice leaves once', () => {
+  const leave: Happening = { kind: 'leave', at: 5_000, pods: [0] };
+  const again: Happening = { kind: 'leave', at: 8_000, pods: [0, 0] };
+  const pods = (...happenings: Happening[]): unknown =>
+    run({ happenings }).policies['random']?.pods.map(({ share }) => share);
+  expect(pods(leave, again)).toEqual(pods(leave));
+});
+
 test('a failing pod fails its calls; retries go elsewhere', () => {
   const failing: Scenario = { happenings: [{ kind: 'failFast', at: 0, pods: [0], duration: 1e9 }] };
   expect(run(failing).policies['random']?.failed).toBeCloseTo(0.1, 1);
@@ -177,11 +217,34 @@ test('bad options are told at once, with their path', () => {
   expect(wrong({ happenings: [{ kind: 'boom' }] })).toThrow('option happenings[0].kind must be one of');
   expect(wrong({ service: { kind: 'pareto' } })).toThrow('option service.mean is missing');
   expect(wrong({ service: { kind: 'trace', values: [] } })).toThrow('option service.values must hold');
+  expect(wrong({ service: { kind: 'constant', mean: 1, slowShare: 0.5 } })).toThrow(
+    'unknown option service.slowShare: known are kind, mean',
+  );
+  for (const list of ['speeds', 'podZones', 'clientZones', 'weights'])
+    expect(wrong({ [list]: [] })).toThrow(`option ${list} must hold at least one value`);
+  expect(wrong({ service: { kind: 'exponential', mean: 1e9 }, requests: 100 })).toThrow(
+    'simulate: requests × mean service time ÷ least speed must be at most 10000000000 ms, got 100000000000',
+  );
+  expect(wrong({ speeds: [1, 1e-6] })).toThrow('÷ least speed must be at most');
+  expect(wrong({ pods: 100, arrivals: { kind: 'trace', values: [1e9] } })).toThrow(
+    'simulate: 1000000 s of 100 pods are more than can be recorded: scale all times down',
+  );
+  expect(wrong({ network: 1e9 })).toThrow('option network must be between 0 and 100000000');
+  expect(wrong({ happenings: [{ kind: 'pause', at: 1, clients: [10], duration: 1 }] })).toThrow(
+    'there is no client 10, the last is 9',
+  );
+  expect(wrong({ view: () => undefined })).toThrow('option view must return an array');
+  expect(wrong({ view: () => [] })).toThrow('option view shows client 0 none of the pods');
+  expect(wrong({ policies: { mine: () => null } })).toThrow('a policy must return a Balancer');
   expect(wrong({ policies: { mine: 3 } })).toThrow('option policies.mine must be a function');
   expect(wrong({ policies: undefined })).toThrow('option policies is missing');
   expect(wrong({ clients: 1e5, pods: 1e5 })).toThrow('clients × pods must be at most 10000000');
   const all = Array.from({ length: 10 }, (_, i) => i);
-  expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: all }] })).toThrow('no pod is left');
+  for (const abrupt of [true, false])
+    for (const one of [{}, { policies: {} }, { references: false }])
+      expect(wrong({ ...one, happenings: [{ kind: 'leave', at: 9, pods: all, abrupt }] })).toThrow(
+        'no pod is left at 9 ms: let others join before',
+      );
   expect(wrong({ happenings: [{ kind: 'leave', at: 0, pods: [99] }] })).toThrow('there is no pod 99');
   expect(() =>
     simulate({ requests: 10, policies: { bad: () => ({ pick: () => ({}) as Backend }) } }),
@@ -215,6 +278,27 @@ test('the table has a row for each, and the drawing is well formed', () => {
   expect(svg).toContain('a &lt; b &amp; c');
   expect(svg.match(/<circle/g)?.length).toBe(12);
   expect(svg).not.toMatch(/NaN|undefined/);
+});
+
+test('table and drawing bear runs in which all calls fail, take no time, or hardly any', () => {
+  const all = Array.from({ length: 10 }, (_, i) => i);
+  const failing = simulate({
+    requests: 1_000,
+    happenings: [{ kind: 'failFast', at: 0, pods: all, duration: 1e9 }],
+    policies,
+  });
+  expect(simulationTable(failing)).not.toContain('NaN');
+  expect(failing.policies['random']?.p50).toBeNaN();
+  const most = simulate({ requests: 1_000, service: { kind: 'trace', values: [0, 0, 0, 7] }, policies });
+  const short = simulate({
+    requests: 1_000,
+    utilisation: 0.1,
+    service: { kind: 'constant', mean: 1e-6 },
+    policies,
+  });
+  for (const result of [failing, most, short, simulate({ requests: 9, references: false, policies: {} })])
+    expect(simulationSvg(result, '')).not.toMatch(/NaN|undefined|Infinity|0{3}9{3}/);
+  expect(simulationSvg(most, '').match(/<circle/g)?.length).toBe(12);
 });
 
 const cli = (...args: string[]): string =>

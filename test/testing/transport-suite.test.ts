@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Transport } from '../../src/core/transport.ts';
+import { resolverSuite } from '../../src/testing/resolver-suite.ts';
 import { transportSuite } from '../../src/testing/transport-suite.ts';
 import { Pool } from '../../src/undici/index.ts';
 
@@ -23,3 +24,12 @@ it('a transport that reaches nobody fails every test that makes a call, and hold
   expect(tests.size).toBeGreaterThan(5);
   expect(passed).toEqual(['connects to nothing before the first call']);
 }, 3_000);
+
+it('what makes no transports, or no resolvers, is told at once', () => {
+  expect(() => transportSuite({} as never, { describe, it })).toThrow(
+    'option make of transportSuite must be a function, got an object',
+  );
+  expect(() => resolverSuite(undefined as never, { describe, it })).toThrow(
+    'option make of resolverSuite must be a function, got undefined',
+  );
+});

@@ -18,9 +18,10 @@ const brokenRate = 1e-3;
 
 /** What the backends of one service have in common. */
 export class Fleet {
-  /** Usual latency per call in flight, in ms; undefined before the first answer. */
-  unit: number | undefined = undefined;
+  /** Usual latency per call in flight, in ms; 0 before the first answer. */
+  unit = 0;
   size = 0;
+  /** Of the set that was picked from last. */
   suspects = 0;
   /** By how much small differences between the backends are to be believed, of 1. */
   trust = 0;
@@ -30,18 +31,16 @@ export class Fleet {
   #foretold = 0;
   #failureRate = leastFailureRate;
 
-  /** When most look broken, the fault is likely elsewhere, and what is left must not be flooded. */
+  /** When most look broken, the fault may be elsewhere, and what is left must not be flooded. */
   get manySuspects(): boolean {
     return this.suspects * 2 > this.size;
   }
 
   /** Takes a sample of ms per call in flight; returns it as a multiple of the usual. */
   measure(unit: number, most: number): number {
-    this.#measured++;
-    this.unit ??= unit;
     // Outliers must not make all others look fast.
-    const bounded = this.unit > 0 ? Math.min(unit, most * this.unit) : unit;
-    const weight = unitWeight * this.#measured < 1 ? 1 / this.#measured : unitWeight;
+    const bounded = this.unit > 0 && unit > most * this.unit ? most * this.unit : unit;
+    const weight = this.#measured < 1 / unitWeight ? 1 / ++this.#measured : unitWeight;
     this.unit += (bounded - this.unit) * weight;
     return this.unit > 0 ? unit / this.unit : 1;
   }
@@ -53,7 +52,10 @@ export class Fleet {
   judge(expected: number, excess: number): void {
     this.#spread += expected * expected;
     this.#foretold += expected * excess;
-    if (++this.#judged % judgedAtOnce !== 0) return;
+    if (++this.#judged % judgedAtOnce === 0) this.#conclude();
+  }
+
+  #conclude(): void {
     const surely = this.#foretold - Math.sqrt(variance * this.#spread);
     this.trust = Math.min(1, Math.max(0, (credit * surely) / (doubt + this.#spread)));
     const kept = 1 - judgedAtOnce / judgedSamples;
@@ -74,12 +76,12 @@ export class Fleet {
   failed<V extends View>(member: AdaptiveMember<V>): void {
     const byChance = this.#failureRate ** member.failures;
     this.#failureRate += (1 - this.#failureRate) * failureWeight;
-    if (member.suspicion === 0) this.suspects++;
+    if (member.suspicion === 0 && member.current) this.suspects++;
     member.suspicion = brokenRate / (brokenRate + byChance);
   }
 
   acquit<V extends View>(member: AdaptiveMember<V>): void {
     member.suspicion = 0;
-    this.suspects--;
+    if (member.current) this.suspects--;
   }
 }

@@ -2,12 +2,15 @@ import type { Backend } from '../../core/backend.ts';
 import { isFailure, type Outcome } from '../../core/outcome.ts';
 import type { Member, View } from '../roster.ts';
 import type { Fleet } from './fleet.ts';
+import type { Pulse } from './pulse.ts';
 import type { Use } from './use.ts';
 
 /** ms that samples are remembered for, where they are rare; where they are many, the last 30 or so count. */
 const memory = 4_000;
 const leastSampleWeight = 0.03;
 const mostSampleWeight = 0.15;
+/** Where a backend was slower than chance explains, and is faster now: others would have its calls meanwhile. */
+const mostRecoveryWeight = 0.5;
 /** Shorter rests than this, in ms, change nothing worth a division. */
 const shortRest = 20;
 /** Before any sample, being like the others counts as so many. */
@@ -38,6 +41,7 @@ export type Sample = Exclude<Outcome, { kind: 'cancelled' }>;
 /** What is known about one backend, and what follows for its cost. */
 export class AdaptiveMember<V extends View> implements Member<V> {
   readonly backend: Backend;
+  readonly #pulse: Pulse;
   view: V | undefined = undefined;
   index = 0;
   fleet: Fleet | undefined = undefined;
@@ -66,11 +70,12 @@ export class AdaptiveMember<V extends View> implements Member<V> {
   /** Makes this one's trials come at another time than other clients'. */
   jitter = 1;
 
-  constructor(backend: Backend, now: number, begun: number) {
-    this.lastCall = begun;
+  constructor(backend: Backend, pulse: Pulse, begun: number) {
     this.backend = backend;
+    this.#pulse = pulse;
     this.inflight = backend.inflight;
-    this.#sampled = this.#restedFrom = this.lastUse = now;
+    this.lastCall = begun;
+    this.#sampled = this.#restedFrom = this.lastUse = pulse.now;
   }
 
   /** Reads the calls in flight; never fewer than were begun here. */
@@ -84,8 +89,8 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     return (this.fleet?.unit ?? 0) * this.relative * seen;
   }
 
-  /** Takes an answered call into account; `blur` is by how many ms too long we may have measured. */
-  learn(outcome: Sample, seen: number, at: number, blur: number): void {
+  /** Takes an answered call into account. */
+  learn(outcome: Sample, use: Use<V>): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
     if (isFailure(outcome) || (outcome.kind === 'response' && outcome.status === 429)) {
@@ -96,24 +101,33 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     this.failures = 0;
     fleet.succeeded(this);
     let { latency } = outcome;
-    if (!(latency >= 0)) return;
+    if (!(latency >= 0 && latency < Number.POSITIVE_INFINITY)) return;
+    const { seen } = use;
+    const at = use.start + latency;
+    // By how many ms too long we may have measured; an answer that was there before the last stall began, by none.
+    const blur = at < this.#pulse.lastStallBegan ? 0 : this.#pulse.stalled - use.stalled;
     // Of what may be true, what is likeliest: our own stall is not the backend's fault.
     if (blur > 0) latency = Math.min(latency, Math.max(latency - blur, this.expected(seen)));
-    const unit = latency / seen;
-    this.#blend(fleet, fleet.measure(unit, mostSample), at - outcome.latency, at);
+    this.#blend(fleet, fleet.measure(latency / seen, mostSample), use.start, at);
   }
 
   /** A call was given up that had waited longer than expected: it would have taken at least that. */
-  learnAtLeast(waited: number, seen: number, at: number): void {
+  learnAtLeast({ start, seen, stalled }: Use<V>): void {
     const { fleet } = this;
-    if (fleet?.unit === undefined || waited <= this.expected(seen)) return;
-    this.#blend(fleet, waited / seen / fleet.unit, at - waited, at);
+    const { now } = this.#pulse;
+    const waited = now - start - (this.#pulse.stalled - stalled);
+    if (fleet === undefined || fleet.unit === 0 || waited <= this.expected(seen)) return;
+    this.#blend(fleet, waited / seen / fleet.unit, start, now);
   }
 
   /** Forgets while idle. */
-  relax(now: number): void {
+  relax(): void {
+    if (this.relative !== 1) this.#forget();
+  }
+
+  #forget(): void {
+    const { now } = this.#pulse;
     const excess = this.relative - 1;
-    if (excess === 0) return;
     const idle = now - this.#restedFrom;
     if (idle < shortRest) return;
     this.#restedFrom = now;
@@ -121,35 +135,42 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     this.relative = Math.abs(left) < 0.01 ? 1 : 1 + left;
   }
 
-  idleFrom(now: number): void {
-    this.#restedFrom = now;
+  rest(): void {
+    this.#restedFrom = this.#pulse.now;
   }
 
-  /** What the next call here would cost. `stalled` is how long we have been blocked so far, in ms. */
-  cost(now: number, stalled: number): number {
+  /** What the next call here would cost. */
+  cost(): number {
     let calls = this.inflight + 1;
-    const { oldest } = this;
-    if (oldest !== undefined) {
-      const age = now - oldest.start - (stalled - oldest.stalled);
-      const expected = age > 0 ? this.expected(oldest.seen) : 0;
-      if (expected > 0) calls += ageWeight * Math.min(mostAge, age / expected);
-    }
+    if (this.oldest !== undefined) calls += ageWeight * this.#age(this.oldest);
     const excess = this.relative - 1;
     const size = Math.abs(excess);
     const believed = Math.max(size - chance, size * (this.fleet?.trust ?? 0));
     let factor = believed > alike ? (excess > 0 ? 1 + believed : 1 - believed) : 1;
-    if (this.suspicion > 0 && this.fleet?.manySuspects === false)
-      factor *= 1 + (brokenFactor - 1) * this.suspicion;
+    if (this.suspicion > 0) factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
   }
 
+  /** The age of a call without an answer, over what is expected of it. */
+  #age({ start, stalled, seen }: Use<V>): number {
+    const age = this.#pulse.now - start - (this.#pulse.stalled - stalled);
+    const expected = age > 0 ? this.expected(seen) : 0;
+    return expected > 0 ? Math.min(mostAge, age / expected) : 0;
+  }
+
   /** Drops what has waited so long that it must be a stream. */
-  dropStreams(now: number): void {
+  dropStreams(): void {
+    const { now } = this.#pulse;
     for (let use = this.oldest; use !== undefined; use = this.oldest) {
       const age = now - use.start;
       if (age <= streamAge || age <= streamTimes * this.expected(use.seen)) return;
       use.unlink();
     }
+  }
+
+  /** Whether it is of the set that was picked from last. */
+  get current(): boolean {
+    return this.view?.stale === false;
   }
 
   /** Whether its cost can change by time alone. */
@@ -159,19 +180,21 @@ export class AdaptiveMember<V extends View> implements Member<V> {
 
   #blend(fleet: Fleet, ratio: number, start: number, at: number): void {
     const { relative } = this;
-    const fading = fade * (fleet.unit ?? 0);
+    const fading = fade * fleet.unit;
     const rested = start - this.#sampled;
     const told = rested > 0 ? (this.#last * fading) / (fading + rested) : this.#last;
-    this.#last = Math.min(mostSample, Math.max(leastSample, ratio)) - 1;
+    this.#last = (ratio < leastSample ? leastSample : ratio > mostSample ? mostSample : ratio) - 1;
     fleet.judge(told, this.#last);
-    const sample = Math.min(relative > 1 ? mostSample * relative : mostSample, Math.max(leastSample, ratio));
+    const most = relative > 1 ? mostSample * relative : mostSample;
+    const sample = ratio < leastSample ? leastSample : ratio > most ? most : ratio;
     const elapsed = at - this.#sampled;
-    this.#samples++;
     let weight = leastSampleWeight;
     // Where calls are frequent, the exponential would be below the least anyway.
-    if (elapsed > leastSampleWeight * memory)
-      weight = Math.max(leastSampleWeight, Math.min(mostSampleWeight, 1 - Math.exp(-elapsed / memory)));
-    if (weight * (prior + this.#samples) < 1) weight = 1 / (prior + this.#samples);
+    if (elapsed > leastSampleWeight * memory) {
+      const highest = sample < relative && relative > 1 + chance ? mostRecoveryWeight : mostSampleWeight;
+      weight = Math.max(leastSampleWeight, Math.min(highest, 1 - Math.exp(-elapsed / memory)));
+    }
+    if (this.#samples < 1 / leastSampleWeight) weight = Math.max(weight, 1 / (prior + ++this.#samples));
     this.relative = relative + (sample - relative) * weight;
     if (at > this.#sampled) this.#sampled = at;
   }

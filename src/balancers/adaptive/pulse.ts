@@ -35,20 +35,24 @@ export class Pulse {
   }
 
   /** The time, read so often only that it is at most about half a ms old, because reading costs as much as a pick. */
-  read(): number {
-    if (this.#skip > 0) {
-      this.#skip--;
-      return this.now;
-    }
-    const now = this.#clock.now();
-    this.#stride = now - this.now < quickly ? Math.min(2 * this.#stride + 1, longestStride) : 0;
-    this.#skip = this.#stride;
-    return (this.now = now);
+  read(): void {
+    if (this.#skip > 0) this.#skip--;
+    else this.#look();
   }
 
   /** Ticks from now on; at once if it is long since the last one. */
   start(): void {
-    if (this.#ticking) return;
+    if (!this.#ticking) this.#begin();
+  }
+
+  #look(): void {
+    const now = this.#clock.now();
+    this.#stride = now - this.now < quickly ? Math.min(2 * this.#stride + 1, longestStride) : 0;
+    this.#skip = this.#stride;
+    this.now = now;
+  }
+
+  #begin(): void {
     this.#ticking = true;
     this.#next();
     if (this.now - this.#ticked < interval) return;

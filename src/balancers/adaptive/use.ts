@@ -12,6 +12,8 @@ export class Use<V extends View> {
   stalled = 0;
   /** Begun and not ended. */
   open = false;
+  /** The next of those that have ended. */
+  next: Use<V> | undefined = undefined;
   #linked = false;
   #older: Use<V> | undefined = undefined;
   #newer: Use<V> | undefined = undefined;

@@ -1,14 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { pipeline, Readable } from 'node:stream';
-import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { branded } from '../../core/errors.ts';
 import type { CallDispatchOptions, CallOptions } from '../call.ts';
-import { decodersOf } from './decoding.ts';
-import { type Follower, follow, unfollow } from './following.ts';
+import { type Follower, follow, unfollow } from '../following.ts';
+import { AnswerBody, type BodyOwner } from './answer-body.ts';
 import { redirectedRequest } from './redirect.ts';
 import type { LeanRequest } from './request.ts';
-import { cancelWhenForgotten, joined, type ResponseHead, serviceResponse } from './response.ts';
+import { cancelWhenForgotten, type ResponseHead, serviceResponse } from './response.ts';
 import { Timing } from './timing.ts';
 
 /** Where requests are sent. */
@@ -23,8 +22,6 @@ export interface Route {
   readonly elsewhere: Sender;
 }
 
-/** Received and not yet read; beyond this the server has to wait. The platform's measure. */
-const highWaterMark = 65_536;
 /** The body of an answer that is not wanted is read on up to this size, so that its connection can be used again. */
 const discardLimit = 16_384;
 /** Answers that have no body, whatever the server sends. */
@@ -51,11 +48,8 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
   return answered.response();
 }
 
-/**
- * One request of a call and its response: the handler of the one and the source of the other's body. A redirect is
- * another exchange.
- */
-class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, ResponseHead {
+/** One request of a call, and what becomes of it. A redirect is another exchange. */
+class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, ResponseHead {
   readonly #request: LeanRequest;
   /** Of the call, wherever redirects have led since. */
   readonly #home: string;
@@ -73,7 +67,6 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   #over = false;
   #aborted = false;
   #reason: unknown;
-  #error: TypeError | undefined;
   /** 0 before there is an answer. */
   status = 0;
   statusText = '';
@@ -81,15 +74,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   /** What is received is not kept. */
   #discards = false;
   #discarded = 0;
-  #chunks: Uint8Array[] = [];
-  #buffered = 0;
-  #ended = false;
-  /** The reader has asked for more than there was. */
-  #wanted = false;
-  #body: ReadableByteStreamController | undefined;
-  /** Takes what is received, when that has to be decoded. */
-  #encoded: Readable | undefined;
-  #decoded: AsyncIterator<Uint8Array> | undefined;
+  #body: AnswerBody | undefined;
 
   constructor(
     request: LeanRequest,
@@ -133,15 +118,10 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   response(): Response {
     if (this.#aborted) throw this.#reason;
-    if (this.#request.method === 'HEAD' || bodiless.has(this.status)) {
-      this.#discards = true;
-      this.#chunks = [];
-      if (this.#call?.paused) this.#call.resume();
-      this.#timing.report(this.status);
-      return serviceResponse(null, this);
-    }
-    const response = serviceResponse(this, this);
-    if (!this.#ended || this.#decoded !== undefined) cancelWhenForgotten(response);
+    const body = this.#body;
+    if (body === undefined) this.#timing.report(this.status);
+    const response = serviceResponse(body ?? null, this);
+    if (body?.whole === false) cancelWhenForgotten(response);
     return response;
   }
 
@@ -159,83 +139,24 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     return this.#tainted ? 'cors' : 'basic';
   }
 
-  takeWhole(): readonly Uint8Array[] | undefined {
-    if (!this.#ended || this.#over || this.#decoded !== undefined || this.#expired()) return undefined;
-    this.#timing.read += this.#buffered;
-    this.#finish();
-    const whole = this.#chunks;
-    this.#chunks = [];
-    return whole;
+  // What the body asks.
+
+  check(): void {
+    const { signal } = this.#request;
+    if (signal?.aborted) this.signalled(signal.reason);
   }
 
-  // The source of the body: it is asked when somebody reads.
-
-  get type(): 'bytes' {
-    return 'bytes';
-  }
-
-  start(body: ReadableByteStreamController): void {
-    this.#body = body;
-    if (this.#error !== undefined) body.error(this.#error);
-    else if (this.#aborted) body.error(this.#reason || abortError());
-  }
-
-  pull(): void | Promise<void> {
-    if (this.#decoded !== undefined) return this.#pullDecoded(this.#decoded);
-    if (this.#expired()) return;
-    if (this.#buffered > 0) this.#enqueue(this.#take());
-    else if (this.#ended) this.#close();
-    else this.#wanted = true;
+  resume(): void {
     if (this.#call?.paused) this.#call.resume();
   }
 
-  cancel(reason: unknown): void {
-    this.#body = undefined;
-    this.signalled(reason);
-  }
-
-  async #pullDecoded(decoded: AsyncIterator<Uint8Array>): Promise<void> {
-    try {
-      const { done, value } = await decoded.next();
-      if (done) this.#close();
-      else this.#enqueue(new Uint8Array(value));
-    } catch (error) {
-      this.#break(error);
-    }
-  }
-
-  #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#timing.read += bytes.byteLength;
-    this.#body?.enqueue(bytes);
-    if (this.#ended && this.#buffered === 0 && this.#decoded === undefined) this.#close();
-  }
-
-  #close(): void {
-    const body = this.#body;
-    this.#body = undefined;
-    this.#finish();
-    body?.close();
-    body?.byobRequest?.respond(0);
-  }
-
-  /** What is here as a whole does not follow its signal any more, until somebody reads it. */
-  #expired(): boolean {
-    const { signal } = this.#request;
-    if (signal?.aborted) this.signalled(signal.reason);
-    return this.#aborted;
-  }
-
-  /** Everything received and not yet read, in one piece. */
-  #take(): Uint8Array<ArrayBuffer> {
-    const bytes = joined(this.#chunks);
-    this.#chunks = [];
-    this.#buffered = 0;
-    return bytes;
+  wasRead(bytes: number): void {
+    this.#timing.read += bytes;
   }
 
   // Ends.
 
-  #finish(): void {
+  finish(): void {
     if (this.#over) return;
     this.#over = true;
     const { signal } = this.#request;
@@ -246,39 +167,35 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   /** The caller does not want the rest. */
   signalled(reason: unknown): void {
     if (this.#over) return;
-    this.#finish();
+    this.finish();
     this.#aborted = true;
     this.#reason = reason;
     this.#request.body?.cancel(reason);
     this.#reject(reason);
     // A stream has no way to say that there was no reason.
-    this.#body?.error(reason || abortError());
-    this.#body = undefined;
-    this.#encoded?.destroy();
+    this.#body?.fail(reason || abortError());
     this.#call?.abort(toError(reason));
   }
 
   /** The rest cannot be had. */
-  #break(cause: unknown): void {
+  broke(cause: unknown): void {
     if (this.#over) return;
-    this.#finish();
-    this.#error = new TypeError('terminated', { cause });
-    this.#body?.error(this.#error);
-    this.#body = undefined;
+    this.finish();
+    this.#body?.fail(new TypeError('terminated', { cause }));
     this.#call?.abort(toError(cause));
   }
 
   /** There is no answer. */
   #fail(cause: unknown): void {
     if (this.#over) return;
-    this.#finish();
+    this.finish();
     this.#request.body?.cancel(cause);
     this.#reject(branded(new TypeError('fetch failed', { cause })));
   }
 
   /** What it brings is not what the caller gets. A short rest is read, so that the connection can be used again. */
   #leave(): void {
-    this.#finish();
+    this.finish();
     this.#discards = true;
   }
 
@@ -290,7 +207,7 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
   }
 
   onResponseStart(
-    call: Dispatcher.DispatchController,
+    _call: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     statusText?: string,
@@ -299,9 +216,8 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
     this.#timing.responded();
     try {
       if (this.#goesOn(status, headers)) return;
-      const { method } = this.#request;
-      const encoding = combined(headers, 'content-encoding');
-      if (encoding !== undefined && method !== 'HEAD' && !bodiless.has(status)) this.#decode(call, encoding);
+      this.#discards = this.#request.method === 'HEAD' || bodiless.has(status);
+      if (!this.#discards) this.#body = new AnswerBody(this, combined(headers, 'content-encoding'));
     } catch (error) {
       this.#fail(error);
       this.#discards = true;
@@ -315,45 +231,28 @@ class Exchange implements Dispatcher.DispatchHandler, ByteSource, Follower, Resp
 
   onResponseData(call: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#timing.received += chunk.byteLength;
-    if (this.#discards) {
-      this.#discarded += chunk.byteLength;
-      if (this.#over && this.#discarded > discardLimit) call.abort(abortError());
-    } else if (this.#encoded !== undefined) {
-      if (!this.#encoded.push(chunk)) call.pause();
-    } else if (this.#wanted) {
-      this.#wanted = false;
-      this.#enqueue(new Uint8Array(chunk));
-    } else {
-      this.#chunks.push(chunk);
-      this.#buffered += chunk.byteLength;
-      if (this.#buffered >= highWaterMark) call.pause();
+    if (!this.#discards) {
+      if (!this.#body?.receive(chunk)) call.pause();
+      return;
     }
+    this.#discarded += chunk.byteLength;
+    if (this.#over && this.#discarded > discardLimit) call.abort(abortError());
   }
 
   onResponseEnd(): void {
-    this.#ended = true;
     this.#call = undefined;
-    if (this.#encoded === undefined && this.#request.signal !== undefined)
-      unfollow(this.#request.signal, this);
-    if (this.#encoded !== undefined) this.#encoded.push(null);
-    else if (this.#wanted || this.#discards) this.#close();
+    const body = this.#body;
+    if (body === undefined) {
+      this.finish();
+      return;
+    }
+    body.end();
+    if (body.whole && this.#request.signal !== undefined) unfollow(this.#request.signal, this);
   }
 
   onResponseError(_call: Dispatcher.DispatchController | null, error: Error): void {
     if (this.status === 0) this.#fail(error);
-    else this.#break(error);
-    this.#encoded?.destroy(error);
-  }
-
-  #decode(call: Dispatcher.DispatchController, encoding: string): void {
-    const decoders = decodersOf(encoding);
-    if (decoders.length === 0) return;
-    const encoded = new Readable({ read: () => call.resume() });
-    const decoded = pipeline([encoded, ...decoders], (error) => {
-      if (error) this.#break(error);
-    }) as unknown as Readable;
-    this.#encoded = encoded;
-    this.#decoded = decoded[Symbol.asyncIterator]();
+    else this.broke(error);
   }
 
   /** Whether another request takes the place of this one. Throws what the caller gets instead of the answer. */

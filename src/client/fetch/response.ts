@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isErrored, Readable } from 'node:stream';
 import type { UnderlyingByteSource as ByteSource } from 'node:stream/web';
+import { joined, textOf } from '../bytes.ts';
 import { freeze } from './frozen-headers.ts';
 import { type Bytes, lateStreams } from './late-stream.ts';
 
@@ -13,11 +14,15 @@ export interface ResponseHead {
   readonly status: number;
   readonly statusText: string;
   readonly headers: IncomingHttpHeaders;
+}
+
+/** Where its body comes from. */
+export interface BodySource extends ByteSource {
   /** Takes all of the body, once that is here. Nobody may have begun to read it. */
   takeWhole(): readonly Uint8Array[] | undefined;
 }
 
-type Make = (body: ByteSource | null, head: ResponseHead) => Response;
+type Make = (body: BodySource | null, head: ResponseHead) => Response;
 
 let make: Make | undefined;
 
@@ -25,7 +30,7 @@ let make: Make | undefined;
  * A `Response` of the platform that also knows where it came from, which only the platform's own fetch can tell the
  * ones it makes: `url`, `redirected` and `type`. And its headers, like theirs, cannot be changed.
  */
-export function serviceResponse(body: ByteSource | null, head: ResponseHead): Response {
+export function serviceResponse(body: BodySource | null, head: ResponseHead): Response {
   // Made late: the platform loads its own fetch when one of these globals is first touched.
   make ??= responses();
   return make(body, head);
@@ -46,16 +51,18 @@ function responses(): Make {
 
   class ServiceResponse extends Response {
     readonly #head: ResponseHead;
-    /** The body that `head` can give as a whole, which a clone's is not. */
+    /** Where the body can be had as a whole, which a clone's cannot, and the stream that it is as long as it can. */
+    readonly #source: BodySource | null;
     readonly #stream: Bytes | null;
     #headersKnown = false;
 
-    constructor(body: Bytes | null, head: ResponseHead, cloned = false) {
+    constructor(body: Bytes | null, head: ResponseHead, source: BodySource | null) {
       const { status, statusText } = head;
       const plain = status <= greatestStatus && reasonPhrase.test(statusText);
       super(body, plain ? { status, statusText } : undefined);
       this.#head = head;
-      this.#stream = cloned ? null : body;
+      this.#source = source;
+      this.#stream = source === null ? null : body;
       if (!plain) Object.setPrototypeOf(this, odd);
     }
 
@@ -67,7 +74,7 @@ function responses(): Make {
       const stream = response.#stream;
       if (stream === null || stream !== own.body.call(response)) return undefined;
       if (stream.locked || Readable.isDisturbed(stream as never)) return undefined;
-      const whole = response.#head.takeWhole();
+      const whole = response.#source?.takeWhole();
       if (whole !== undefined) streams.spend(stream);
       return whole;
     }
@@ -134,7 +141,7 @@ function responses(): Make {
     blob: typed('blob'),
     formData: typed('formData'),
     clone: method(function (this: ServiceResponse) {
-      const copy = new ServiceResponse(own.clone.call(this).body, head(this), true);
+      const copy = new ServiceResponse(own.clone.call(this).body, head(this), null);
       for (const response of [this, copy]) cancelWhenForgotten(response);
       return copy;
     }),
@@ -144,7 +151,8 @@ function responses(): Make {
     statusText: get((response) => head(response).statusText),
     ok: get((response) => head(response).status >= 200 && head(response).status <= 299),
   });
-  return (source, about) => new ServiceResponse(source === null ? null : streams.create(source), about);
+  return (source, about) =>
+    new ServiceResponse(source === null ? null : streams.create(source), about, source);
 }
 
 function getter<K extends 'body' | 'headers'>(prototype: Response, name: K): (this: Response) => Response[K] {
@@ -153,25 +161,6 @@ function getter<K extends 'body' | 'headers'>(prototype: Response, name: K): (th
 
 function method(value: (...args: never[]) => unknown): PropertyDescriptor {
   return { value, enumerable: true, writable: true, configurable: true };
-}
-
-const decoder = new TextDecoder();
-
-function textOf(whole: readonly Uint8Array[]): string {
-  return decoder.decode(whole.length === 1 ? whole[0] : joined(whole));
-}
-
-/** In memory of its own. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  let length = 0;
-  for (const piece of pieces) length += piece.byteLength;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.byteLength;
-  }
-  return bytes;
 }
 
 let forgotten: FinalizationRegistry<WeakRef<ReadableStream>> | undefined;

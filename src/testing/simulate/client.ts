@@ -33,6 +33,8 @@ export class Client implements Clock {
   constructor(world: World, policy: Policy, random: Random, zone: string | undefined) {
     this.#world = world;
     this.#balancer = policy({ clock: this, random, ...(zone === undefined ? {} : { zone }) });
+    if (typeof this.#balancer?.pick !== 'function')
+      throw new TypeError('simulate: a policy must return a Balancer, which has a method pick()');
   }
 
   now(): number {
@@ -85,7 +87,7 @@ export class Client implements Clock {
   }
 
   pause(duration: number): void {
-    this.#pausedUntil = this.#world.now + duration;
+    this.#pausedUntil = Math.max(this.#pausedUntil, this.#world.now + duration);
   }
 
   send(call: Call): void {

@@ -1,5 +1,5 @@
 import type { Random } from '../../core/clock.ts';
-import { arrayOf, type Check, number, oneOf, shape } from '../../core/options.ts';
+import { arrayOf, type Check, number, object, oneOf, type Shape, shape, string } from '../../core/options.ts';
 
 /**
  * How long something takes, in ms, as plain data.
@@ -27,22 +27,26 @@ export interface Sampler {
   draw(): number;
 }
 
-const positive = number(1e-6, 1e9);
+const mean = number(1e-6, 1e9);
+
+/** What each kind is told by. */
+const kinds: Readonly<Record<string, Shape>> = {
+  constant: { mean },
+  exponential: { mean },
+  bimodal: { mean, slowShare: number(0.0001, 0.9999), slowTimes: number(1, 1e6) },
+  pareto: { mean, shape: number(1.01, 100) },
+  logNormal: { mean, sigma: number(0, 5) },
+  trace: { values: arrayOf(number(0, 1e9)) },
+};
 
 export const checkDistribution: Check = (value, name) => {
-  shape({
-    kind: oneOf('constant', 'exponential', 'bimodal', 'pareto', 'logNormal', 'trace'),
-    mean: positive,
-    slowShare: number(0.0001, 0.9999),
-    slowTimes: number(1, 1e6),
-    shape: number(1.01, 100),
-    sigma: number(0, 5),
-    values: arrayOf(number(0, 1e9)),
-  })(value, name);
-  const { kind, mean, values } = value as { kind?: string; mean?: number; values?: readonly number[] };
+  object(value, name);
+  const { kind, ...rest } = value as { kind?: unknown; mean?: unknown; values?: readonly number[] };
   if (kind === undefined) throw new TypeError(`option ${name}.kind is missing`);
-  if (kind !== 'trace' && mean === undefined) throw new TypeError(`option ${name}.mean is missing`);
-  if (kind === 'trace' && !values?.some((time) => time > 0)) {
+  oneOf(...Object.keys(kinds))(kind, `${name}.kind`);
+  shape({ kind: string, ...kinds[kind as string] })(value, name);
+  if (kind !== 'trace' && rest.mean === undefined) throw new TypeError(`option ${name}.mean is missing`);
+  if (kind === 'trace' && !rest.values?.some((time) => time > 0)) {
     throw new TypeError(`option ${name}.values must hold at least one value above 0`);
   }
 };
@@ -69,7 +73,8 @@ export function sampler(distribution: Distribution, random: Random): Sampler {
       const { mean, shape: alpha = 1.5 } = distribution;
       const least = (mean * (alpha - 1)) / alpha;
       const most = mean * paretoCut;
-      return { mean, draw: () => Math.min(most, least * (1 - random()) ** (-1 / alpha)) };
+      // Not as a power, which versions of Node round differently.
+      return { mean, draw: () => Math.min(most, least * Math.exp(-Math.log(1 - random()) / alpha)) };
     }
     case 'logNormal': {
       const { mean, sigma = 1 } = distribution;

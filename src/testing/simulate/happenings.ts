@@ -1,4 +1,3 @@
-import type { Client } from './client.ts';
 import type { Pod } from './pod.ts';
 import type { Happening } from './scenario.ts';
 import type { World } from './world.ts';
@@ -27,18 +26,13 @@ function happen(world: World, happening: Happening): void {
       return;
     case 'failFast':
       for (const pod of podsOf(world, happening.pods)) {
-        pod.failsUntil = world.now + happening.duration;
-        pod.failLatency = happening.latency ?? failLatency;
+        pod.failFast(happening.duration, happening.latency ?? failLatency);
         later(happening.duration, () => world.freed(pod));
       }
       return;
     case 'speed':
-      for (const pod of podsOf(world, happening.pods)) {
-        pod.speed = pod.usualSpeed * happening.speed;
-        later(happening.duration, () => {
-          pod.speed = pod.usualSpeed;
-        });
-      }
+      for (const pod of podsOf(world, happening.pods))
+        later(happening.duration, pod.changeSpeed(happening.speed));
       return;
     case 'join':
       for (let i = 0; i < happening.count; i++) join(world, happening);
@@ -59,8 +53,12 @@ function happen(world: World, happening: Happening): void {
       return;
     case 'pause':
       for (const index of happening.clients) {
-        const client: Client | undefined = world.clients[index];
-        client?.pause(happening.duration);
+        if (index >= world.scenario.clients)
+          throw new RangeError(
+            `simulate: there is no client ${index}, the last is ${world.scenario.clients - 1}`,
+          );
+        // In a run of a reference there are none.
+        world.clients[index]?.pause(happening.duration);
       }
   }
 }
@@ -76,12 +74,7 @@ function podsOf(world: World, indexes: readonly number[]): Pod[] {
 function join(world: World, cold: { readonly coldFor?: number; readonly coldSpeed?: number }): void {
   const pod = world.addPod();
   if (cold.coldFor === undefined || cold.coldFor === 0) return;
-  pod.speed = pod.usualSpeed * (cold.coldSpeed ?? coldSpeed);
-  world.schedule(world.now + cold.coldFor, {
-    fire: () => {
-      pod.speed = pod.usualSpeed;
-    },
-  });
+  world.schedule(world.now + cold.coldFor, { fire: pod.changeSpeed(cold.coldSpeed ?? coldSpeed) });
 }
 
 function leave(world: World, pod: Pod, abrupt: boolean): void {

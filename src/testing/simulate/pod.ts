@@ -24,6 +24,7 @@ export class Pod {
   received = 0;
   expected = 0;
   expectedBefore = 0;
+  readonly #factors = new Set<{ readonly factor: number }>();
   readonly #running: Call[] = [];
   #waiting: Call[] = [];
   #head = 0;
@@ -74,8 +75,33 @@ export class Pod {
   }
 
   stall(duration: number): void {
-    this.stalledUntil = this.#world.now + duration;
-    for (const call of this.#running) call.due += duration;
+    const until = this.#world.now + duration;
+    const longer = until - Math.max(this.#world.now, this.stalledUntil);
+    if (longer <= 0) return;
+    this.stalledUntil = until;
+    for (const call of this.#running) call.due += longer;
+  }
+
+  /** From now on it fails; or longer than it would have anyway. */
+  failFast(duration: number, latency: number): void {
+    this.failsUntil = Math.max(this.failsUntil, this.#world.now + duration);
+    this.failLatency = latency;
+  }
+
+  /** Works at a multiple of its speed until the returned function is called. */
+  changeSpeed(factor: number): () => void {
+    const one = { factor };
+    this.#factors.add(one);
+    this.#setSpeed();
+    return () => {
+      this.#factors.delete(one);
+      this.#setSpeed();
+    };
+  }
+
+  #setSpeed(): void {
+    this.speed = this.usualSpeed;
+    for (const { factor } of this.#factors) this.speed *= factor;
   }
 
   /** After a stall. */

@@ -11,7 +11,7 @@ export interface Reference {
 
 /**
  * The ideal: one queue for all pods, as near to clients as pods are, and the fastest idle worker takes the next call.
- * No real balancer can do as well.
+ * No balancer can do as well where pods are alike; where some are slow, one that lets a call wait for a fast pod may.
  */
 export class CentralQueue implements Reference {
   readonly #world: World;

@@ -19,7 +19,7 @@ function rowsOf({ ideal, oracle, policies }: SimulationResult): Row[] {
 
 const ms = (value: number): string =>
   Number.isNaN(value) ? '–' : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
-const times = (value: number | undefined): string => (value === undefined ? '–' : value.toFixed(2));
+const times = (value = Number.NaN): string => (Number.isNaN(value) ? '–' : value.toFixed(2));
 
 /** The figures as lines of text: times in ms, `p99 ÷` as a multiple of the ideal's. */
 export function simulationTable(result: SimulationResult): string {
@@ -62,11 +62,16 @@ const bars = [
 
 /** The same as a drawing: median and tail of each policy, on a logarithmic scale. */
 export function simulationSvg(result: SimulationResult, title: string): string {
-  const rows = rowsOf(result).filter(({ result: run }) => run.p50 > 0);
-  const least = 10 ** Math.floor(Math.log10(Math.min(...rows.map(({ result: run }) => run.p50))));
-  const most = 10 ** Math.ceil(Math.log10(Math.max(...rows.map(({ result: run }) => run.p999))));
+  const rows = rowsOf(result).filter(({ result: run }) => run.p999 > 0);
+  // A logarithmic scale has no place for 0.
+  const values = rows
+    .flatMap(({ result: run }) => bars.map(({ key }) => run[key]))
+    .filter((value) => value > 0);
+  const least = 10 ** Math.floor(Math.log10(Math.min(...values)));
+  const most = 10 ** Math.ceil(Math.log10(Math.max(...values)));
   const decades = Math.max(1, Math.log10(most / least));
-  const x = (value: number): number => left + (Math.log10(value / least) / decades) * plotWidth;
+  const x = (value: number): number =>
+    left + (Math.log10(Math.max(value, least) / least) / decades) * plotWidth;
   const height = top + rows.length * barHeight + 40;
   const width = left + plotWidth + right;
   const lines: string[] = [
@@ -76,7 +81,7 @@ export function simulationSvg(result: SimulationResult, title: string): string {
     `<text x="${left}" y="36" fill="#555">p50, p99, p99.9 in ms; at the right, p99 as a multiple of the ideal</text>`,
   ];
   for (let decade = 0; decade <= Math.round(decades); decade++) {
-    const value = least * 10 ** decade;
+    const value = Number((least * 10 ** decade).toPrecision(1));
     lines.push(
       `<line x1="${x(value).toFixed(1)}" x2="${x(value).toFixed(1)}" y1="${top}" y2="${height - 30}" stroke="#ddd"/>`,
       `<text x="${x(value).toFixed(1)}" y="${height - 14}" text-anchor="middle" fill="#555">${value}</text>`,

@@ -13,7 +13,10 @@ import {
 } from '../../core/options.ts';
 import { checkDistribution, type Distribution } from './distribution.ts';
 
-/** Something that happens to the pods, or to a client, during a run. `at` and all durations are in ms of simulated time. */
+/**
+ * Something that happens to the pods, or to a client, during a run. `at` and all durations are in ms of simulated time.
+ * Where the same happens twice at a time, it lasts until the later end; speeds multiply.
+ */
 export type Happening =
   /** Pods serve nothing for a while; what they hold waits. */
   | {
@@ -114,12 +117,23 @@ export type FullScenario = Required<Omit<Scenario, 'view' | 'podZones' | 'client
   Pick<Scenario, 'view' | 'podZones' | 'clientZones' | 'weights'>;
 
 const time = number(0, 1e12);
+/** What calls wait for: balancers may look at the clock many times a second meanwhile. */
+const wait = number(0, 1e8);
 const speed = number(1e-6, 1e6);
 const indexes = arrayOf(integer(0));
 
+/** What is repeated for all pods or clients. */
+const someOf =
+  (check: Check): Check =>
+  (value, name) => {
+    arrayOf(check)(value, name);
+    if ((value as readonly unknown[]).length === 0)
+      throw new TypeError(`option ${name} must hold at least one value`);
+  };
+
 const happenings: Readonly<Record<string, { readonly checks: Shape; readonly needs: readonly string[] }>> = {
-  stall: { checks: { pods: indexes, duration: time }, needs: ['pods', 'duration'] },
-  failFast: { checks: { pods: indexes, duration: time, latency: time }, needs: ['pods', 'duration'] },
+  stall: { checks: { pods: indexes, duration: wait }, needs: ['pods', 'duration'] },
+  failFast: { checks: { pods: indexes, duration: time, latency: wait }, needs: ['pods', 'duration'] },
   speed: { checks: { pods: indexes, duration: time, speed }, needs: ['pods', 'duration', 'speed'] },
   join: { checks: { count: integer(1, 1e6), coldFor: time, coldSpeed: speed }, needs: ['count'] },
   leave: { checks: { pods: indexes, abrupt: boolean }, needs: ['pods'] },
@@ -127,7 +141,7 @@ const happenings: Readonly<Record<string, { readonly checks: Shape; readonly nee
     checks: { every: number(1e-3, 1e12), abrupt: boolean, coldFor: time, coldSpeed: speed },
     needs: ['every'],
   },
-  pause: { checks: { clients: indexes, duration: time }, needs: ['clients', 'duration'] },
+  pause: { checks: { clients: indexes, duration: wait }, needs: ['clients', 'duration'] },
 };
 
 const checkHappening: Check = (value, name) => {
@@ -150,11 +164,11 @@ export const scenarioShape: Shape = {
   service: checkDistribution,
   arrivals: checkDistribution,
   workers: integer(1, 1e6),
-  speeds: arrayOf(speed),
-  podZones: arrayOf(string),
-  clientZones: arrayOf(string),
-  weights: arrayOf(number(0)),
-  network: time,
+  speeds: someOf(speed),
+  podZones: someOf(string),
+  clientZones: someOf(string),
+  weights: someOf(number(0)),
+  network: wait,
   retries: integer(0, 100),
   discoveryDelay: time,
   keys: integer(0, 10_000_000),

@@ -1,3 +1,4 @@
+import type { Endpoint } from '../../core/endpoint.ts';
 import { mix32 } from '../../core/hash.ts';
 import { seeded } from '../seeded.ts';
 import { endpoint } from '../values.ts';
@@ -15,6 +16,8 @@ export type Driver = Policy | 'ideal' | 'oracle';
 
 /** A pod's calls per this many ms make its `timeline`. */
 const timelineStep = 1_000;
+/** The most numbers in all timelines together, some 400 MB. */
+const mostSteps = 5e7;
 
 /** One run: the clients, the pods, and what is going to happen. */
 export class World {
@@ -99,7 +102,7 @@ export class World {
     while (this.#ended < requests) {
       const { time } = this.#queue;
       const event = this.#queue.pop();
-      if (event === undefined) throw new Error('simulate: no pod is left for the calls that wait');
+      if (event === undefined) throw new Error('simulate: nothing is left to happen, and calls wait');
       this.now = time;
       event.fire();
       if (this.#ended >= next) {
@@ -130,7 +133,10 @@ export class World {
   }
 
   removePod(pod: Pod): void {
+    if (!this.#live.includes(pod)) return;
     this.#live = this.#live.filter((other) => other !== pod);
+    if (this.#live.length === 0)
+      throw new RangeError(`simulate: no pod is left at ${this.now} ms: let others join before`);
     pod.expected = this.#evenShare - pod.expectedBefore;
   }
 
@@ -145,8 +151,16 @@ export class World {
     this.#evenShare += 1 / this.#live.length;
     const timeline = this.timelines[pod.index] as number[];
     const second = Math.floor(this.now / timelineStep);
-    while (timeline.length <= second) timeline.push(0);
+    if (timeline.length <= second) this.#lengthen(timeline, second);
     timeline[second] = (timeline[second] as number) + 1;
+  }
+
+  #lengthen(timeline: number[], second: number): void {
+    if (second * this.pods.length > mostSteps)
+      throw new RangeError(
+        `simulate: ${second} s of ${this.pods.length} pods are more than can be recorded: scale all times down`,
+      );
+    while (timeline.length <= second) timeline.push(0);
   }
 
   /** A worker of the pod is idle. */
@@ -186,20 +200,22 @@ export class World {
   #tell(delayed: boolean): void {
     const pods = this.#live;
     const { view } = this.scenario;
-    const byId = view && new Map(pods.map((pod) => [pod.endpoint.id, pod]));
+    const byId = new Map(pods.map((pod) => [pod.endpoint.id, pod]));
     const endpoints = pods.map((pod) => pod.endpoint);
     this.clients.forEach((client, index) => {
-      const seen =
-        view === undefined
-          ? pods
-          : view(index, endpoints).flatMap(({ id }) => {
-              const pod = byId?.get(id);
-              return pod === undefined ? [] : [pod];
-            });
+      const seen = view === undefined ? pods : chosenBy(view(index, endpoints), byId);
+      if (seen.length === 0 && !delayed)
+        throw new RangeError(`simulate: option view shows client ${index} none of the pods`);
       const fire = (): void => client.see(seen);
       const delay = delayed ? this.#delay() : 0;
       if (delay === 0) fire();
       else this.schedule(this.now + delay, { fire });
     });
   }
+}
+
+function chosenBy(chosen: readonly Endpoint[], byId: ReadonlyMap<string, Pod>): readonly Pod[] {
+  if (!Array.isArray(chosen))
+    throw new TypeError('simulate: option view must return an array of the endpoints it was given');
+  return chosen.flatMap(({ id }: Endpoint) => byId.get(id) ?? []);
 }
