@@ -144,8 +144,9 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     let calls = this.inflight + 1;
     if (this.oldest !== undefined) calls += ageWeight * this.#age(this.oldest);
     const excess = this.relative - 1;
-    const size = Math.abs(excess);
-    const believed = Math.max(size - chance, size * (this.fleet?.trust ?? 0));
+    const size = excess < 0 ? -excess : excess;
+    let believed = size * (this.fleet?.trust ?? 0);
+    if (size > chance && believed < size - chance) believed = size - chance;
     let factor = believed > alike ? (excess > 0 ? 1 + believed : 1 - believed) : 1;
     if (this.suspicion > 0) factor *= 1 + (brokenFactor - 1) * this.suspicion;
     return calls * factor;
@@ -188,14 +189,18 @@ export class AdaptiveMember<V extends View> implements Member<V> {
     const most = relative > 1 ? mostSample * relative : mostSample;
     const sample = ratio < leastSample ? leastSample : ratio > most ? most : ratio;
     const elapsed = at - this.#sampled;
-    let weight = leastSampleWeight;
     // Where calls are frequent, the exponential would be below the least anyway.
-    if (elapsed > leastSampleWeight * memory) {
-      const highest = sample < relative && relative > 1 + chance ? mostRecoveryWeight : mostSampleWeight;
-      weight = Math.max(leastSampleWeight, Math.min(highest, 1 - Math.exp(-elapsed / memory)));
-    }
-    if (this.#samples < 1 / leastSampleWeight) weight = Math.max(weight, 1 / (prior + ++this.#samples));
+    const rare = elapsed > leastSampleWeight * memory || this.#samples < 1 / leastSampleWeight;
+    const weight = rare ? this.#weight(sample, elapsed) : leastSampleWeight;
     this.relative = relative + (sample - relative) * weight;
     if (at > this.#sampled) this.#sampled = at;
+  }
+
+  /** How much a sample counts that comes `elapsed` ms after the last one, of 1. */
+  #weight(sample: number, elapsed: number): number {
+    const { relative } = this;
+    const most = sample < relative && relative > 1 + chance ? mostRecoveryWeight : mostSampleWeight;
+    const weight = Math.max(leastSampleWeight, Math.min(most, 1 - Math.exp(-elapsed / memory)));
+    return this.#samples < 1 / leastSampleWeight ? Math.max(weight, 1 / (prior + ++this.#samples)) : weight;
   }
 }
