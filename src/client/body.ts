@@ -62,8 +62,9 @@ export class StreamedBody {
       this.#ended = true;
     } catch (error) {
       this.#failed = true;
-      this.#error = error;
-      throw error;
+      // undici takes a stream that fails without a reason for one that goes on.
+      this.#error = error || new Error('request body failed without a reason');
+      throw this.#error;
     }
   }
 

@@ -300,6 +300,31 @@ describe('nothing is left open', () => {
   });
 });
 
+describe('a request body that fails without a reason', () => {
+  const bodies: Record<string, (reason: unknown) => RequestInit['body']> = {
+    'a web stream': (reason) => new ReadableStream({ start: (stream) => stream.error(reason) }),
+    'an async iterable': (reason) =>
+      (async function* () {
+        yield 'a';
+        throw reason;
+      })() as unknown as RequestInit['body'],
+  };
+
+  it.each(
+    Object.keys(bodies).flatMap((kind) =>
+      [undefined, null, 0, ''].map((reason): [string, unknown] => [kind, reason]),
+    ),
+  )('fails its call: %s, %j', async (kind, reason) => {
+    const { port } = await server((request) => request.resume());
+    const body = bodies[kind]?.(reason);
+    const call = fetchFrom(port)('http://orders/', { method: 'POST', body, duplex: 'half' } as RequestInit);
+    await expect(call).rejects.toMatchObject({
+      message: 'fetch failed',
+      cause: { message: 'request body failed without a reason' },
+    });
+  });
+});
+
 describe('a Request that nobody holds any more', () => {
   it.each([
     ['before the answer', '/never'],
