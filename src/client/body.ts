@@ -71,7 +71,9 @@ export class StreamedBody {
       (this.#source as Partial<Readable>).destroy?.();
     } catch (error) {
       this.#failed = true;
-      this.#error = isCutShort(this.#source as Partial<Readable>) ? new errors.RequestAbortedError() : error;
+      // undici takes a stream that fails without a reason for one that goes on.
+      const reason = error || new Error('request body failed without a reason');
+      this.#error = isCutShort(this.#source as Partial<Readable>) ? new errors.RequestAbortedError() : reason;
       throw this.#error;
     }
   }

@@ -12,6 +12,9 @@ import { isDiscoveryError } from '../../src/core/errors.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { FakeTransport } from '../../src/testing/fake-transport.ts';
 
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
 const open: { close(): unknown }[] = [];
 
 afterEach(async () => {
@@ -268,8 +271,6 @@ describe('nothing is left open', () => {
       const response = await fetch('http://orders/');
       expect(response.ok).toBe(true);
     })();
-    setFlagsFromString('--expose-gc');
-    const gc = runInNewContext('gc') as () => void;
     for (let i = 0; i < 100 && sockets.size > 0; i++) {
       gc();
       await pause(10);
@@ -296,6 +297,56 @@ describe('nothing is left open', () => {
       Array.from({ length: 30 }, async () => (await fetch('http://orders/', { signal })).text()),
     );
     expect(add.mock.calls.length).toBe(remove.mock.calls.length);
+  });
+});
+
+describe('a request body that fails without a reason', () => {
+  const bodies: Record<string, (reason: unknown) => RequestInit['body']> = {
+    'a web stream': (reason) => new ReadableStream({ start: (stream) => stream.error(reason) }),
+    'an async iterable': (reason) =>
+      (async function* () {
+        yield 'a';
+        throw reason;
+      })() as unknown as RequestInit['body'],
+  };
+
+  it.each(
+    Object.keys(bodies).flatMap((kind) =>
+      [undefined, null, 0, ''].map((reason): [string, unknown] => [kind, reason]),
+    ),
+  )('fails its call: %s, %j', async (kind, reason) => {
+    const { port } = await server((request) => request.resume());
+    const body = bodies[kind]?.(reason);
+    const call = fetchFrom(port)('http://orders/', { method: 'POST', body, duplex: 'half' } as RequestInit);
+    await expect(call).rejects.toMatchObject({
+      message: 'fetch failed',
+      cause: { message: 'request body failed without a reason' },
+    });
+  });
+});
+
+describe('a Request that nobody holds any more', () => {
+  it.each([
+    ['before the answer', '/never'],
+    ['in its body', '/half'],
+  ])('follows the signal it was given: %s', async (_, path) => {
+    const { port } = await server((request, response) => {
+      if (request.url === '/half') response.write('half');
+    });
+    const fetch = fetchFrom(port);
+    const controller = new AbortController();
+    const ended = fetch(new Request(`http://orders${path}`, { signal: controller.signal })).then((response) =>
+      response.text(),
+    );
+    const rejected = expect(ended).rejects.toThrow(
+      expect.objectContaining({ name: 'AbortError' }) as unknown as Error,
+    );
+    for (let i = 0; i < 10; i++) {
+      gc();
+      await pause(1);
+    }
+    controller.abort();
+    await rejected;
   });
 });
 

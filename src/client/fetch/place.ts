@@ -32,15 +32,13 @@ export class Place {
     return new Place(origin, path, text, undefined);
   }
 
+  /** `url` has no credentials. */
   static of(url: URL): Place {
-    const { href } = url;
-    const fragment = href.indexOf('#');
-    return new Place(
-      url.origin,
-      url.pathname + url.search,
-      fragment === -1 ? href : href.slice(0, fragment),
-      url,
-    );
+    const { origin } = url;
+    const fragment = url.href.indexOf('#');
+    const href = fragment === -1 ? url.href : url.href.slice(0, fragment);
+    // Cut out, since the parts of a URL do not tell an empty query from none.
+    return new Place(origin, href.slice(origin.length), href, url);
   }
 
   /** Not to be changed. */

@@ -27,10 +27,11 @@ export function requestBody(body: unknown, streamable: boolean, random: Random):
   if (typeof body !== 'object' || body === null) return undefined;
   // Copied at once, as the platform does: the caller may use its buffer again.
   if (ArrayBuffer.isView(body)) {
-    if (!(body.buffer instanceof ArrayBuffer)) return undefined;
+    if (!(body.buffer instanceof ArrayBuffer) || body.buffer.detached) return undefined;
     return whole(Buffer.from(Buffer.from(body.buffer, body.byteOffset, body.byteLength)), undefined);
   }
-  if (body instanceof ArrayBuffer) return whole(Buffer.from(Buffer.from(body)), undefined);
+  if (body instanceof ArrayBuffer)
+    return body.detached ? undefined : whole(Buffer.from(Buffer.from(body)), undefined);
   if (body instanceof URLSearchParams) {
     return whole(String(body), 'application/x-www-form-urlencoded;charset=UTF-8');
   }

@@ -11,6 +11,8 @@ export interface LeanRequest {
   readonly body: RequestBody | undefined;
   readonly redirect: NonNullable<RequestInit['redirect']>;
   readonly signal: AbortSignal | undefined;
+  /** What it was made of: the signal of a `Request` that is forgotten stops following the one it was given. */
+  readonly from: Request | undefined;
 }
 
 /** Methods in the case that they are sent in; other methods are sent as they were given. */
@@ -44,11 +46,13 @@ export function leanRequest(
       body: undefined,
       redirect: 'follow',
       signal: undefined,
+      from: undefined,
     };
   }
   if (init != null && typeof init !== 'object') return undefined;
   const given = (init ?? {}) as Member;
-  const from = input instanceof Request ? (input as unknown as Member) : undefined;
+  const request = input instanceof Request ? input : undefined;
+  const from = request as Member | undefined;
   // What kind of body a Request was made with, it does not tell.
   if (from !== undefined && from['body'] !== null) return undefined;
   if (!isOrdinary(given, from)) return undefined;
@@ -70,7 +74,7 @@ export function leanRequest(
     if (body.type !== undefined && headers.get('content-type') === undefined)
       headers.append('content-type', body.type);
   }
-  return { place, method, headers, body, redirect, signal: signal ?? undefined };
+  return { place, method, headers, body, redirect, signal: signal ?? undefined, from: request };
 }
 
 /** Whether everything that only the platform can do is as it is by default. */

@@ -71,6 +71,8 @@ function responses(): Make {
     }
 
     static takeWhole(response: ServiceResponse): readonly Uint8Array[] | undefined {
+      // A method may be called with another's response, or with what is none.
+      if (!(#stream in response)) return undefined;
       const stream = response.#stream;
       if (stream === null || stream !== own.body.call(response)) return undefined;
       if (stream.locked || Readable.isDisturbed(stream as never)) return undefined;
@@ -87,7 +89,7 @@ function responses(): Make {
     /** Written when they are first asked for: many callers never do. */
     static headers(response: ServiceResponse): Headers {
       const headers = own.headers.call(response);
-      if (response.#headersKnown) return headers;
+      if (!(#headersKnown in response) || response.#headersKnown) return headers;
       response.#headersKnown = true;
       const { headers: received } = response.#head;
       for (const name of Object.keys(received)) {

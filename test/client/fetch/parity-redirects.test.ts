@@ -30,6 +30,8 @@ const start = async () => {
     '/credentials': redirect(302, () => `http://user:pass@user-service:${port}/end`),
     '/relative': redirect(302, () => 'end?x=1#there'),
     '/query': redirect(302, () => '?again'),
+    '/empty-query': redirect(302, () => '/end?'),
+    '/empty-query-and-fragment': redirect(302, () => '/end?#part'),
     '/unicode': redirect(302, () => Buffer.from('/end?q=ü').toString('latin1')),
     '/absolute': redirect(302, () => `http://user-service:${port}/end`),
     '/fragment': redirect(302, () => '/end'),
@@ -118,6 +120,8 @@ Object.assign(cases, {
   'to a URL with credentials': go('/credentials'),
   'to a relative URL': go('/relative'),
   'to a query': go('/query?first'),
+  'to an empty query': go('/empty-query'),
+  'to an empty query and a fragment': go('/empty-query-and-fragment'),
   'to a URL in UTF-8': go('/unicode'),
   'to an absolute URL': go('/absolute'),
   'keeps the fragment to itself': go('/fragment#part'),
@@ -160,5 +164,5 @@ Object.assign(cases, {
 
 describe('a redirect from a service is followed as the platform follows it', () => {
   // Node 22 has lost the bytes by the time it could send them again.
-  compare(cases, start, { others: [other], not22: /with bytes$/ });
+  compare(cases, start, { others: [other], not22: /with bytes$|^to an empty query/ });
 });

@@ -51,6 +51,12 @@ const textForm = (): FormData => {
   return data;
 };
 
+const transferred = (): Uint8Array<ArrayBuffer> => {
+  const bytes = new Uint8Array(3);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  return bytes;
+};
+
 const large = Buffer.alloc(300_000, 'x');
 
 const cases: Record<string, Case> = {
@@ -228,6 +234,8 @@ const cases: Record<string, Case> = {
   'an ArrayBuffer body': post(() => new Uint8Array([1, 2, 3]).buffer),
   'an empty ArrayBuffer body': post(() => new ArrayBuffer(0)),
   'a SharedArrayBuffer body': post(() => new SharedArrayBuffer(3)),
+  'an ArrayBuffer body that was transferred': post(() => transferred().buffer),
+  'a Uint8Array body that was transferred': post(() => transferred()),
   'a large Buffer body': post(() => large),
   'a Buffer that is changed afterwards': async (fetch, base) => {
     const body = Buffer.from('before');

@@ -290,6 +290,23 @@ const cases: Record<string, Case> = {
     const own = new Response(response.body, response);
     return [seen(own), await own.text()];
   }),
+  'its methods called with another Response': read('/text', (response) => {
+    const other = () => new Response('{"a":1}', { headers: { 'content-type': 'text/x-other' } });
+    return Promise.all([
+      response.text.call(other()),
+      response.json.call(other()),
+      response.bytes.call(other()),
+      response.arrayBuffer.call(other()),
+      response.blob.call(other()).then(({ size, type }) => [size, type]),
+    ]);
+  }),
+  'its methods called with what is no Response': read('/text', (response) =>
+    Promise.all(
+      (['text', 'json', 'bytes', 'arrayBuffer', 'blob', 'formData'] as const).map((name) =>
+        outcome(() => response[name].call({} as Response)),
+      ),
+    ),
+  ),
   'members cannot be assigned': read('/text', (response) => {
     (response as { url: string }).url = 'x';
   }),
