@@ -1,8 +1,8 @@
 import { addAbortListener } from 'node:events';
 import { Readable } from 'node:stream';
 import { errors } from '../../undici/index.ts';
-import { joined, textOf } from '../bytes.ts';
 import { LateReadable } from './late-readable.ts';
+import { type Form, wholeAs } from './whole.ts';
 
 /** Where a body comes from. */
 export interface BodySource {
@@ -20,9 +20,6 @@ export interface BodySource {
   touched(): void;
 }
 
-/** What a body can be read as in one go. */
-type Form = 'text' | 'json' | 'bytes' | 'arrayBuffer' | 'blob';
-
 interface Reader {
   readonly form: Form;
   resolve(value: unknown): void;
@@ -34,7 +31,6 @@ const highWaterMark = 64 * 1024;
 /** What `dump()` reads at most, in bytes, so that the connection can be used again. undici's measure. */
 const dumpLimit = 128 * 1024;
 
-const byteOrderMark = Buffer.of(0xef, 0xbb, 0xbf);
 const nothing = (): void => {};
 
 /**
@@ -253,7 +249,7 @@ export class ResponseBody extends LateReadable {
     this.#reader = undefined;
     this.#pieces = [];
     try {
-      resolve(read(form, pieces, this.#source.contentType, encoding));
+      resolve(wholeAs(form, pieces, this.#source.contentType, encoding));
     } catch (error) {
       reject(error);
       if (this.#touched) this.destroy(error as Error);
@@ -276,29 +272,3 @@ const readToTheEnd = {
   closeEmitted: true,
   flowing: true,
 };
-
-function read(
-  form: Form,
-  pieces: readonly Uint8Array[],
-  type: string | undefined,
-  encoding: BufferEncoding | undefined,
-): unknown {
-  switch (form) {
-    case 'text':
-      return decoded(pieces, encoding);
-    case 'json':
-      return JSON.parse(decoded(pieces, encoding));
-    case 'bytes':
-      return joined(pieces);
-    case 'arrayBuffer':
-      return joined(pieces).buffer;
-    case 'blob':
-      return new Blob(pieces as Uint8Array<ArrayBuffer>[], { type: type ?? '' });
-  }
-}
-
-function decoded(pieces: readonly Uint8Array[], encoding: BufferEncoding = 'utf8'): string {
-  if (/^utf-?8$/i.test(encoding)) return textOf(pieces);
-  const whole = Buffer.concat(pieces);
-  return whole.toString(encoding, whole.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0);
-}
