@@ -30,8 +30,8 @@ export function wholeAs(
   }
 }
 
-function decoded(pieces: readonly Uint8Array[], encoding: BufferEncoding = 'utf8'): string {
-  if (/^utf-?8$/i.test(encoding)) return textOf(pieces);
+function decoded(pieces: readonly Uint8Array[], encoding: BufferEncoding | undefined): string {
+  if (encoding === undefined || /^utf-?8$/i.test(encoding)) return textOf(pieces);
   const whole = Buffer.concat(pieces);
   return whole.toString(encoding, whole.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0);
 }
