@@ -10,7 +10,8 @@ const slots = ['_readableState', '_events', '_eventsCount', '_maxListeners'] as 
 
 /** Node's constructors of streams may be called as functions. */
 const construct = Readable as unknown as (this: Readable, options: object) => void;
-const options = { highWaterMark: 64 * 1024 };
+/** Received and not yet read, in bytes; beyond this the server has to wait. undici's measure. */
+export const highWaterMark: number = 64 * 1024;
 
 /**
  * A Node stream that is set up when somebody first touches it. Of most bodies nobody does, since they are read as a
@@ -38,6 +39,6 @@ LateReadable.prototype = prototype;
 function begin(stream: Late): void {
   const own = { value: undefined, writable: true, configurable: true, enumerable: true };
   for (const slot of slots) Object.defineProperty(stream, slot, own);
-  construct.call(stream, options);
+  construct.call(stream, { highWaterMark });
   stream._setUp();
 }

@@ -1,7 +1,7 @@
 import { addAbortListener } from 'node:events';
 import { Readable } from 'node:stream';
 import { errors } from '../../undici/index.ts';
-import { LateReadable } from './late-readable.ts';
+import { highWaterMark, LateReadable } from './late-readable.ts';
 import { type Form, wholeAs } from './whole.ts';
 
 /** Where a body comes from. */
@@ -26,8 +26,6 @@ interface Reader {
   reject(error: unknown): void;
 }
 
-/** Received and not yet read, in bytes; beyond this the server has to wait. undici's measure. */
-const highWaterMark = 64 * 1024;
 /** What `dump()` reads at most, in bytes, so that the connection can be used again. undici's measure. */
 const dumpLimit = 128 * 1024;
 
