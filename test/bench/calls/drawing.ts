@@ -33,7 +33,7 @@ export function drawing(
       );
     });
   });
-  const note = `CPU per call of the calling process, medians and quartiles of ${about['rounds']} rounds; ten ${about['servers']} endpoints, Node ${about['node']}`;
+  const note = `CPU per call of the calling process, medians and quartiles of ${about['processes']} processes × ${about['rounds']} rounds; ten ${about['servers']} endpoints, Node ${about['node']}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 80}" height="${height}" font-family="system-ui, sans-serif" font-size="12">
 <style>.head { font-weight: 600; font-size: 13px } .own { font-weight: 600 }</style>
 <rect width="100%" height="100%" fill="#fff"/>

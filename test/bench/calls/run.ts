@@ -1,9 +1,11 @@
 /**
  * What a call costs: CPU, throughput and p99 of steersman beside what else there is, over ten endpoints, at several
  * concurrencies. Each subject has a process of its own; they take turns in rounds, and every ratio is a median of
- * ratios within a round, since the machine is never quiet for long.
+ * ratios within a round, since the machine is never quiet for long. And each has several processes, one after another,
+ * since V8 decides once per process which objects it makes among the old, which moves the cost of a call by a tenth and
+ * more.
  *
- *     npm run bench [-- --rounds 20 --concurrency 1,50,500 --subjects steersman,platform]
+ *     npm run bench [-- --processes 5 --rounds 4 --concurrency 1,50,500 --subjects steersman,platform]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,13 +21,18 @@ import { limit, type Ports, platformFetch, subjects } from './subjects.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '20' },
+    processes: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '4' },
     concurrency: { type: 'string', default: '1,50,500' },
     subjects: { type: 'string' },
     results: { type: 'string', default: join(import.meta.dirname, '../results') },
   },
 });
+/** Processes of each subject, one after another. */
+const processes = Number(values.processes);
+/** Turns of each process at each concurrency. */
 const rounds = Number(values.rounds);
+const concurrencies = values.concurrency.split(',').map(Number);
 const wanted = values.subjects?.split(',');
 
 /**
@@ -80,37 +87,37 @@ class Caller {
   }
 }
 
-async function compare(all: readonly Caller[], concurrency: number): Promise<Row[]> {
+/** What the subjects, each in a process of this time's, cost in this time's rounds. */
+async function play(all: readonly Caller[], concurrency: number): Promise<Map<string, Sample[]>> {
   const calls = new Map<Caller, number>();
   for (const subject of all) {
     await subject.sample(warmUp, concurrency);
     const { rate } = await subject.sample(warmUp, concurrency);
     calls.set(subject, Math.max(2 * concurrency, Math.round((rate * roundTime) / 1_000)));
   }
-  const taken = new Map<Caller, Sample[]>(all.map((subject) => [subject, []]));
+  const taken = new Map<string, Sample[]>(all.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     // Each round in another order, so that nobody always follows the same one.
     const order = all.map(
       (_, i) => all[(i * (round % 2 === 0 ? 1 : all.length - 1) + round) % all.length] as Caller,
     );
     for (const subject of order)
-      taken.get(subject)?.push(await subject.sample(calls.get(subject) as number, concurrency));
+      taken.get(subject.name)?.push(await subject.sample(calls.get(subject) as number, concurrency));
   }
-  const samplesOf = (name: string): Sample[] =>
-    taken.get(all.find((subject) => subject.name === name) as Caller) as Sample[];
-  const base = samplesOf(limit);
-  const fetched = samplesOf(platformFetch);
-  return all.map((subject) => {
-    const own = taken.get(subject) as Sample[];
-    return {
-      name: subject.name,
-      cpu: spread(own.map(({ cpu }) => cpu)),
-      cpuRatio: spread(own.map(({ cpu }, i) => cpu / (base[i] as Sample).cpu)),
-      cpuOfFetch: spread(own.map(({ cpu }, i) => cpu / (fetched[i] as Sample).cpu)),
-      rate: spread(own.map(({ rate }) => rate)),
-      p99: spread(own.map(({ p99 }) => p99)),
-    };
-  });
+  return taken;
+}
+
+function compared(taken: ReadonlyMap<string, readonly Sample[]>): Row[] {
+  const base = taken.get(limit) as readonly Sample[];
+  const fetched = taken.get(platformFetch) as readonly Sample[];
+  return [...taken].map(([name, own]) => ({
+    name,
+    cpu: spread(own.map(({ cpu }) => cpu)),
+    cpuRatio: spread(own.map(({ cpu }, i) => cpu / (base[i] as Sample).cpu)),
+    cpuOfFetch: spread(own.map(({ cpu }, i) => cpu / (fetched[i] as Sample).cpu)),
+    rate: spread(own.map(({ rate }) => rate)),
+    p99: spread(own.map(({ p99 }) => p99)),
+  }));
 }
 
 function table(rows: readonly Row[]): string {
@@ -141,27 +148,41 @@ function table(rows: readonly Row[]): string {
 const servers = await httpServers(10);
 const grpc = await grpcServers(10);
 const ports = { http: servers.ports, grpc: grpc.ports };
-const all: Caller[] = [];
-for (const name of Object.keys(subjects)) {
-  const chosen = wanted === undefined || wanted.some((part) => name.includes(part));
-  if (!chosen && name !== limit && name !== platformFetch) continue;
-  const caller = new Caller(name, ports);
-  await caller.ready();
-  all.push(caller);
-}
-const results: Record<string, Row[]> = {};
+const names = Object.keys(subjects).filter(
+  (name) => name === limit || name === platformFetch || (wanted?.some((part) => name.includes(part)) ?? true),
+);
+/** By concurrency, then by subject, over all processes. */
+const taken = new Map<number, Map<string, Sample[]>>(
+  concurrencies.map((concurrency) => [concurrency, new Map(names.map((name) => [name, []]))]),
+);
 try {
-  for (const concurrency of values.concurrency.split(',').map(Number)) {
-    const rows = await compare(all, concurrency);
-    results[concurrency] = rows;
-    console.log(
-      `\nconcurrency ${concurrency}: medians of ${rounds} rounds, quartiles in brackets\n${table(rows)}`,
-    );
+  for (let time = 1; time <= processes; time++) {
+    const all = names.map((name) => new Caller(name, ports));
+    try {
+      await Promise.all(all.map((caller) => caller.ready()));
+      for (const concurrency of concurrencies) {
+        for (const [name, samples] of await play(all, concurrency))
+          taken
+            .get(concurrency)
+            ?.get(name)
+            ?.push(...samples);
+        console.error(`process ${time} of ${processes}: ${concurrency} at a time`);
+      }
+    } finally {
+      for (const caller of all) caller.close();
+    }
   }
 } finally {
-  for (const caller of all) caller.close();
   servers.close();
   grpc.close();
+}
+const results: Record<string, Row[]> = {};
+for (const [concurrency, samples] of taken) {
+  const rows = compared(samples);
+  results[concurrency] = rows;
+  console.log(
+    `\nconcurrency ${concurrency}: medians of ${processes} processes × ${rounds} rounds, quartiles in brackets\n${table(rows)}`,
+  );
 }
 
 const about = {
@@ -170,6 +191,7 @@ const about = {
   servers: servers.kind,
   cores: cpus().length,
   cpu: cpus()[0]?.model.trim(),
+  processes,
   rounds,
 };
 mkdirSync(values.results, { recursive: true });
