@@ -4,7 +4,8 @@
  */
 export const platformSlot: symbol = Symbol.for('undici.globalDispatcher.1');
 
-const bundled = Number.parseInt(process.versions['undici'] ?? '0', 10);
+/** The major version of the undici that is the platform's. */
+export const bundled: number = Number.parseInt(process.versions['undici'] ?? '0', 10);
 // From 8 on the platform's own undici shares its slot with ours, and makes its dispatcher on first use only.
 if (bundled >= 8) void globalThis.Headers;
 

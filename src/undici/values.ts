@@ -12,4 +12,5 @@ export {
   Pool,
   ProxyAgent,
   Socks5ProxyAgent,
+  util,
 } from 'undici';

@@ -14,6 +14,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ServiceAgent } from '../../src/client/agent.ts';
 import { createFetch } from '../../src/client/fetch.ts';
+import { fixed } from '../../src/resolvers/fixed.ts';
 
 const before = getGlobalDispatcher();
 const agents: Dispatcher[] = [];
@@ -100,5 +101,45 @@ describe('createFetch', () => {
     expect(await (await fetch(`${url}path`)).text()).toBe('from outside');
     expect(await (await fetch(new Request(`${url}other`))).text()).toBe('from outside');
     expect(seen).toEqual(['/path', '/other']);
+  });
+
+  it('follows redirects to other hosts through the dispatcher that the platform’s fetch has', async () => {
+    const redirecting = createServer((_, response) =>
+      response.writeHead(307, { location: `${url}there` }).end(),
+    ).listen(0, '127.0.0.1');
+    await once(redirecting, 'listening');
+    const seen: string[] = [];
+    const slots = [1, 2].map((generation) => Symbol.for(`undici.globalDispatcher.${generation}`));
+    const globals = globalThis as Record<symbol, Dispatcher | undefined>;
+    const kept = slots.map((slot) => globals[slot]);
+    try {
+      await using fetch = createFetch({
+        resolver: fixed([`127.0.0.1:${(redirecting.address() as AddressInfo).port}`]),
+      });
+      slots.forEach((slot, i) => {
+        const dispatcher = kept[i];
+        if (dispatcher === undefined) return;
+        globals[slot] = {
+          dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) {
+            seen.push(`${String(slot)} ${options.method} ${options.path}`);
+            return dispatcher.dispatch(options, handler);
+          },
+        } as unknown as Dispatcher;
+      });
+      expect(await (await globalThis.fetch(`${url}there`, { method: 'PUT', body: 'x' })).text()).toBe(
+        'from outside',
+      );
+      const response = await fetch('http://user-service/', { method: 'PUT', body: 'x' });
+      expect(await response.text()).toBe('from outside');
+      expect([response.url, response.redirected]).toEqual([`${url}there`, true]);
+      expect(seen).toHaveLength(2);
+      expect(seen[1]).toBe(seen[0]);
+    } finally {
+      slots.forEach((slot, i) => {
+        if (kept[i] !== undefined) globals[slot] = kept[i];
+      });
+      redirecting.closeAllConnections();
+      await new Promise((resolve) => redirecting.close(resolve));
+    }
   });
 });

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { branded } from '../../core/errors.ts';
+import { platformHandler } from '../../undici/legacy-handler.ts';
 import type { CallDispatchOptions, CallOptions } from '../call.ts';
 import { type Follower, follow, unfollow } from '../following.ts';
 import { AnswerBody, type BodyOwner } from './answer-body.ts';
@@ -18,7 +19,7 @@ export interface Sender {
 export interface Route {
   /** Takes requests to the origin of the call. */
   readonly home: Sender;
-  /** Takes all others: where redirects lead. */
+  /** Takes all others: where redirects lead. Given handlers as the platform's fetch has them. */
   readonly elsewhere: Sender;
 }
 
@@ -110,7 +111,8 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
     if (signal !== undefined) follow(signal, this);
     const { home, elsewhere } = this.#route;
     try {
-      (origin === this.#home ? home : elsewhere).dispatch(options, this);
+      if (origin === this.#home) home.dispatch(options, this);
+      else elsewhere.dispatch(options, platformHandler(this));
     } catch (error) {
       this.#fail(error);
     }

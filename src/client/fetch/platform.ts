@@ -1,5 +1,6 @@
-/** Which undici the platform's own fetch is: what it says by default changed between them. */
-const bundled = Number.parseInt(process.versions['undici'] ?? '7', 10);
+import { bundled } from '../../undici/save.ts';
+
+// What the platform's own fetch says by default changed between the versions of its undici.
 
 /** Ports that the platform's fetch refuses (https://fetch.spec.whatwg.org/#port-blocking). */
 const blockedPorts: ReadonlySet<string> = new Set(
@@ -31,6 +32,9 @@ export const acceptEncoding: { readonly http: string; readonly https: string } =
 };
 
 export const decodesZstd: boolean = bundled >= 7;
+
+/** Whether the entry of a fetch on the performance timeline has the status of the answer. */
+export const tellsStatus: boolean = bundled >= 7;
 
 /** Whether the platform tells this origin the mode of the request: newer ones tell only those that are trustworthy. */
 export function tellsMode(origin: string): boolean {

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { systemClock } from '../../core/clock.ts';
 import type { Place } from './place.ts';
+import { tellsStatus } from './platform.ts';
 
 /**
  * What the performance timeline says of one fetch, redirects included: the entry that the platform's fetch makes when
@@ -56,6 +57,7 @@ export class Timing {
         ALPNNegotiatedProtocol: undefined,
       },
     };
-    performance.markResourceTiming(info, this.#place.whole, 'fetch', globalThis, '', {}, status, '');
+    const told = tellsStatus ? status : (undefined as never);
+    performance.markResourceTiming(info, this.#place.whole, 'fetch', globalThis, '', {}, told, '');
   }
 }

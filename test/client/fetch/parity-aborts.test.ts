@@ -16,32 +16,26 @@ const routes: Record<string, Route> = {
     happened.emit('arrived uncounted');
   },
   '/headers-only': (_, response) => {
-    response.sendDate = false;
     response.on('close', () => happened.emit('closed'));
     response.flushHeaders();
   },
   '/half': (_, response) => {
-    response.sendDate = false;
     response.on('close', () => happened.emit('closed'));
     response.write('half');
   },
   '/half-then-cut': (_, response) => {
-    response.sendDate = false;
     response.write('half');
     setImmediate(() => response.destroy());
   },
   '/gzip-half': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-encoding', 'gzip');
     response.on('close', () => happened.emit('closed'));
     response.flushHeaders();
   },
   '/whole': (_, response) => {
-    response.sendDate = false;
     response.end('whole');
   },
   '/redirect': (_, response) => {
-    response.sendDate = false;
     response.writeHead(302, { location: '/never' }).end();
   },
 };

@@ -74,7 +74,6 @@ const start = async () => {
   const routes: Record<string, Route> = {};
   for (const [name, { encoding, body, pieces: split }] of Object.entries(answers)) {
     routes[`/${name}`] = async (_, response) => {
-      response.sendDate = false;
       response.setHeader('content-encoding', encoding);
       response.setHeader('content-type', 'text/plain');
       if (!split) {
@@ -88,7 +87,6 @@ const start = async () => {
       response.end();
     };
     routes[`/status-404/${name}`] = (_, response) => {
-      response.sendDate = false;
       response.setHeader('content-encoding', encoding);
       response.writeHead(404).end(body);
     };

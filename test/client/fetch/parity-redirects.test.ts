@@ -11,14 +11,12 @@ const start = async () => {
   const redirect =
     (status: number, to: () => string | undefined, headers: Record<string, string> = {}): Route =>
     (_, response) => {
-      response.sendDate = false;
       const location = to();
       response.writeHead(status, { ...headers, ...(location === undefined ? {} : { location }) });
       response.end('moved');
     };
   const routes: Record<string, Route> = {
     '/end': (request, response) => {
-      response.sendDate = false;
       response.setHeader('x-method', request.method as string);
       response.end('end');
     },
@@ -45,7 +43,6 @@ const start = async () => {
     '/policy': redirect(302, () => '/end', { 'referrer-policy': 'no-referrer' }),
     '/cookie': redirect(302, () => '/end', { 'set-cookie': 'a=1' }),
     '/twice': (_, response) => {
-      response.sendDate = false;
       response.setHeader('location', ['/end?1', '/end?2']);
       response.writeHead(302).end();
     },

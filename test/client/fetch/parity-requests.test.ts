@@ -7,8 +7,7 @@ import { httpServer, Notes } from './support/servers.ts';
 
 const start = async () => {
   const notes = new Notes();
-  const answer = (_: unknown, response: { end(text: string): void; sendDate: boolean }): void => {
-    response.sendDate = false;
+  const answer = (_: unknown, response: { end(text: string): void }): void => {
     response.end('ok');
   };
   const { server, port } = await httpServer(notes, { '/': answer as never, '/a/b': answer as never });

@@ -9,43 +9,34 @@ const large = Buffer.from(Array.from({ length: 400_000 }, (_, i) => 97 + (i % 26
 
 const routes: Record<string, Route> = {
   '/text': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-type', 'text/plain; charset=utf-8');
     response.end('text ü €');
   },
   '/json': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-type', 'application/json');
     response.end('{"a":[1,2,{"b":null}]}');
   },
   '/bad-json': (_, response) => {
-    response.sendDate = false;
     response.end('{"a":');
   },
   '/bom': (_, response) => {
-    response.sendDate = false;
     response.end('\ufeff{"a":1}');
   },
   '/bytes': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-type', 'application/octet-stream');
     response.end(Buffer.from([0, 1, 2, 253, 254, 255]));
   },
   '/large': (_, response) => {
-    response.sendDate = false;
     response.end(large);
   },
   '/empty': (_, response) => {
-    response.sendDate = false;
     response.end();
   },
   '/chunked-empty': (_, response) => {
-    response.sendDate = false;
     response.setHeader('transfer-encoding', 'chunked');
     response.end();
   },
   '/pieces': async (_, response) => {
-    response.sendDate = false;
     response.flushHeaders();
     for (const piece of ['one,', 'two,', 'three']) {
       await after(15);
@@ -54,19 +45,16 @@ const routes: Record<string, Route> = {
     response.end();
   },
   '/form': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-type', 'application/x-www-form-urlencoded');
     response.end('a=1&b=%C3%BC');
   },
   '/multipart': (_, response) => {
-    response.sendDate = false;
     response.setHeader('content-type', 'multipart/form-data; boundary=XX');
     response.end(
       '--XX\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--XX\r\nContent-Disposition: form-data; name="f"; filename="x.txt"\r\nContent-Type: text/plain\r\n\r\nfile\r\n--XX--\r\n',
     );
   },
   '/headers': (_, response) => {
-    response.sendDate = false;
     response.writeHead(203, 'Fine By Me', [
       ...['X-Case', 'One'],
       ...['x-case', 'two'],
@@ -83,13 +71,11 @@ const routes: Record<string, Route> = {
     response.end('ok');
   },
   '/early': (_, response) => {
-    response.sendDate = false;
     response.writeEarlyHints({ link: '</style.css>; rel=preload' });
     response.writeProcessing();
     response.end('late');
   },
   '/expect': (_, response) => {
-    response.sendDate = false;
     response.end('expected');
   },
 };
@@ -98,7 +84,6 @@ for (const status of [
   503, 504, 511, 599,
 ]) {
   routes[`/status/${status}`] = (_, response) => {
-    response.sendDate = false;
     response.statusCode = status;
     response.setHeader('x-status', String(status));
     response.end(status === 204 || status === 304 ? undefined : `body of ${status}`);

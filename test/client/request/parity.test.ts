@@ -74,7 +74,7 @@ const read = async (send: Send, path: string, how: (body: Body) => unknown): Pro
 };
 
 /** What a stream says of itself. */
-const state = (body: Readable & { bodyUsed?: boolean }): object => ({
+const state = (body: Readable & { bodyUsed?: boolean }): Record<string, unknown> => ({
   used: body.bodyUsed,
   readable: body.readable,
   ended: body.readableEnded,
@@ -532,7 +532,9 @@ const cases: Record<string, Case> = {
     let heard = 0;
     body.on('error', () => {}).on('data', () => heard++);
     await turn();
-    return [heard, state(body)];
+    // From Node 26 on a stream that failed still counts what nobody can read any more; ours has let it go.
+    const { length: _, ...rest } = state(body);
+    return [heard, rest];
   },
   'a signal that aborts while the last pieces are handed on': async (send) => {
     const controller = new AbortController();
