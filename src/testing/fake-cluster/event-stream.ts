@@ -62,7 +62,10 @@ export class EventStream {
         if (this.#ending && !this.#response.writableEnded) this.#response.end();
         return;
       }
+      // Newer Nodes would make one chunk of all that is written in a turn.
+      this.#response.cork();
       this.#response.write(piece);
+      this.#response.uncork();
       // Pieces of one event go out in turns of their own, so that they arrive apart.
       if (this.#chunkSize() !== undefined) this.#pumpInNextTurn();
     }
