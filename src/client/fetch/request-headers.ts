@@ -163,9 +163,11 @@ const common: Readonly<Record<'http' | 'told' | 'https', readonly string[]>> = {
 
 /** Without the white space at the ends, as https://fetch.spec.whatwg.org/#concept-header-value-normalize. */
 function trimmed(value: string): string {
-  return isSpace(value.charCodeAt(0)) || isSpace(value.charCodeAt(value.length - 1))
-    ? value.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, '')
-    : value;
+  let start = 0;
+  let end = value.length;
+  while (start < end && isSpace(value.charCodeAt(start))) start++;
+  while (end > start && isSpace(value.charCodeAt(end - 1))) end--;
+  return value.slice(start, end);
 }
 
 function isSpace(code: number): boolean {

@@ -3,12 +3,12 @@ import { badRequest } from './status.ts';
 
 export type Selector = (object: KubeObject) => boolean;
 
-const requirement = /^\s*(!?)\s*([\w./-]+)\s*(?:(==|!=|=)\s*([\w.-]*)|(in|notin)\s*\(([^)]*)\))?\s*$/;
+const requirement = /^(!?)\s*([\w./-]+)\s*(?:(==|!=|=)\s*([\w.-]*)|(in|notin)\s*\(([^)]*)\))?$/;
 
 /** `app=web,tier!=cache,zone in (a,b),!legacy`: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ */
 export function labelSelector(text: string): Selector {
   const tests = splitOutsideParentheses(text).map((part): Selector => {
-    const match = requirement.exec(part);
+    const match = requirement.exec(part.trim());
     if (match === null) {
       const found = part.trim().split(/\s+/)[1] ?? part.trim();
       throw badRequest(
@@ -35,14 +35,14 @@ export function labelSelector(text: string): Selector {
 /** `metadata.name=web`, `metadata.namespace!=demo`: the two fields every kind can be selected by. */
 export function fieldSelector(text: string): Selector {
   const tests = text.split(',').map((part): Selector => {
-    const match = /^\s*([\w.]+)\s*(==|!=|=)\s*([^=]*?)\s*$/.exec(part);
+    const match = /^([\w.]+)\s*(==|!=|=)([^=]*)$/.exec(part.trim());
     if (match === null) throw badRequest(`invalid selector: '${part}'; can't understand '${part}'`);
     const [, field, sign, value] = match;
     if (field !== 'metadata.name' && field !== 'metadata.namespace') {
       throw badRequest(`field label not supported: ${field}`);
     }
     const key = field === 'metadata.name' ? 'name' : 'namespace';
-    return (object) => ((object.metadata[key] ?? '') === value) === (sign !== '!=');
+    return (object) => ((object.metadata[key] ?? '') === value?.trim()) === (sign !== '!=');
   });
   return (object) => tests.every((test) => test(object));
 }
