@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import type { Backend } from '../core/backend.ts';
 import type { PickRequest } from '../core/balancer.ts';
 import { type Cancel, holdProcess } from '../core/clock.ts';
-import { DeadlineError } from '../core/errors.ts';
+import { DeadlineError, isError } from '../core/errors.ts';
 import { isFailure } from '../core/outcome.ts';
 import { targetName } from '../core/target.ts';
 import type { Verdict } from '../health/service-circuit.ts';
@@ -194,7 +194,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     try {
       backend.dispatcher.dispatch(options, attempt);
     } catch (error) {
-      attempt.onResponseError(null, error instanceof Error ? error : new Error(String(error)));
+      attempt.onResponseError(null, isError(error) ? error : new Error(String(error)));
     }
   }
 
@@ -307,9 +307,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     const { reports = [] } = this.#recovery ?? {};
     // The reason of an abort is the caller's, and may be anything.
     const told =
-      reports.length === 0 || this.aborted || !(error instanceof Error)
-        ? error
-        : withAttempts(error, reports);
+      reports.length === 0 || this.aborted || !isError(error) ? error : withAttempts(error, reports);
     this.#leave().onResponseError?.(this, told as Error);
     // Behind the caller, who may destroy it with the error.
     this.#body?.discard();

@@ -1,6 +1,6 @@
 import { type Clock, holdProcess } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import { ClosedError, DiscoveryWarning, ResolveError } from '../core/errors.ts';
+import { ClosedError, DiscoveryWarning, isError, ResolveError } from '../core/errors.ts';
 import { guardedWatch } from '../core/guarded-watch.ts';
 import type { Resolver, SetInfo, Watch } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -82,7 +82,7 @@ export class Discovery {
       });
     } catch (cause) {
       this.#refused = clock.now();
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const why = isError(cause) ? cause.message : String(cause);
       const error = new ResolveError(`cannot resolve ${targetName(target)}: ${why}`, target, { cause });
       // Not at once: whoever makes a client has had no time to listen.
       queueMicrotask(() => {

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
+import { types } from 'node:util';
 import type { Endpoint } from '../core/endpoint.ts';
 
 /** What a client tells while it runs. `target` is the service's name and port. */
@@ -72,7 +73,7 @@ export class Events {
       if (once) this.off(event, listener as Listener<E>);
       try {
         const result: unknown = (listener as Listener<E>)(data);
-        if (result instanceof Promise) result.catch((cause) => this.#threw(event, data.target, cause));
+        if (types.isPromise(result)) result.catch((cause) => this.#threw(event, data.target, cause));
       } catch (cause) {
         this.#threw(event, data.target, cause);
       }

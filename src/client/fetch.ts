@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { systemRandom } from '../core/clock.ts';
-import { branded } from '../core/errors.ts';
+import { branded, isError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { type AgentOptions, type AnyDispatcher, ServiceAgent } from './agent.ts';
 import type { CallOptions } from './call.ts';
@@ -136,7 +136,7 @@ export function platformFetch(
       own['dispatcher'] = withCallOptions(dispatcher, { hashKey, idempotent });
   }
   return platform(input, own as RequestInit).catch((error: unknown) => {
-    throw error instanceof TypeError ? branded(error) : error;
+    throw isError(error) ? branded(error) : error;
   });
 }
 

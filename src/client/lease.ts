@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { isFailure, type Outcome, type Release } from '../core/outcome.ts';
 import type { TrialResult } from '../health/circuit.ts';
 import type { LiveBackend } from './backend.ts';
@@ -57,7 +58,7 @@ export class Lease {
     if (this.#end !== undefined) {
       try {
         const late: unknown = this.#end(outcome);
-        if (late instanceof Promise) this.#watchOver(late);
+        if (late !== undefined && types.isPromise(late)) this.#watchOver(late);
       } catch (error) {
         judge.balancerFailed(error);
       }

@@ -3,7 +3,13 @@ import type { Balancer, PickRequest } from '../core/balancer.ts';
 import type { Clock, Random } from '../core/clock.ts';
 import { disown } from '../core/disown.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
-import { CircuitOpenError, NoEndpointsError, OverloadError, type ResolveError } from '../core/errors.ts';
+import {
+  CircuitOpenError,
+  isError,
+  NoEndpointsError,
+  OverloadError,
+  type ResolveError,
+} from '../core/errors.ts';
 import type { Release } from '../core/outcome.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -321,7 +327,7 @@ export class Service implements Judge {
     try {
       dispatcher = this.#parts.transport(this.identity, endpoint);
     } catch (cause) {
-      throw failed(cause instanceof Error ? cause.message : String(cause), cause);
+      throw failed(isError(cause) ? cause.message : String(cause), cause);
     }
     for (const method of ['dispatch', 'close', 'destroy'] as const) {
       if (typeof dispatcher?.[method] === 'function') continue;

@@ -1,4 +1,4 @@
-import { type Attempt, ClosedError, isDiscoveryError, OverloadError } from '../core/errors.ts';
+import { type Attempt, ClosedError, isDiscoveryError, isError, OverloadError } from '../core/errors.ts';
 import { isRequestError, isShortage } from './failure.ts';
 
 /**
@@ -7,7 +7,7 @@ import { isRequestError, isShortage } from './failure.ts';
  */
 export function saysOfService(error: unknown): boolean {
   return (
-    error instanceof Error &&
+    isError(error) &&
     !isRequestError(error) &&
     !isShortage(error) &&
     !(error instanceof ClosedError) &&

@@ -1,7 +1,9 @@
+import { types } from 'node:util';
+
 /**
  * For what a user's function returned where a promise is of no use. That is told where it is found; should the promise
  * fail as well, it must not end the process.
  */
 export function disown(value: unknown): void {
-  if (value instanceof Promise) value.catch(() => {});
+  if (types.isPromise(value)) value.catch(() => {});
 }

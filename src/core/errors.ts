@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { type Target, targetName } from './target.ts';
 
 /** How far an attempt came: nothing was sent; sent without an answer; the answer had begun. */
@@ -93,13 +94,18 @@ export class ClosedError extends DiscoveryError {
  * `fetch` throws `TypeError`s. One whose cause is a `DiscoveryError` is told as one as well: it has the brand, and the
  * cause's code, target and attempts, so that whoever asks `isDiscoveryError` need not look for causes.
  */
-export function branded(error: TypeError): TypeError {
+export function branded<E extends Error>(error: E): E {
   const { cause } = error;
   if (!isDiscoveryError(cause)) return error;
   const { code, target, attempts } = cause;
   for (const [key, value] of Object.entries({ code, target, attempts }))
     Object.defineProperty(error, key, { value });
   return Object.defineProperty(error, brand, { value: true });
+}
+
+/** Whether a value is an error, also one of another realm: a test runner that has one for each file leaves Node's own errors outside. */
+export function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
 }
 
 /** Whether an error is this library's own, also across duplicate installs; `fetch` throws it as the `cause` of a `TypeError`. */

@@ -1,4 +1,5 @@
 import { disown } from './disown.ts';
+import { isError } from './errors.ts';
 import { setProblem } from './reported-set.ts';
 import type { Resolver, ResolverListener, Watch } from './resolver.ts';
 import { type Target, targetName } from './target.ts';
@@ -19,7 +20,7 @@ export function guardedWatch(resolver: Resolver, target: Target, listener: Resol
     else if (!closed) tell();
   };
   const onError = (reported: unknown): void =>
-    report(() => listener.onError(reported instanceof Error ? reported : new Error(String(reported))));
+    report(() => listener.onError(isError(reported) ? reported : new Error(String(reported))));
 
   const watch = resolver.watch(target, {
     onEndpoints: (endpoints, info) => {

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.ts';
-import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
+import { DiscoveryWarning, isError, ResolveError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import type { Resolver, ResolverListener, Watch } from '../core/resolver.ts';
 import { parseServiceName, type Target, targetName } from '../core/target.ts';
@@ -97,7 +97,7 @@ class WatchOrLookup implements Watch {
       },
       onError: (error) => {
         this.#missing = error instanceof DiscoveryWarning && error.code === noSuchService;
-        const cause = error instanceof ResolveError && error.cause instanceof Error ? error.cause : error;
+        const cause = error instanceof ResolveError && isError(error.cause) ? error.cause : error;
         this.#reason = cause.message;
         inner.onError(this.#missing && !this.#known ? new Error(error.message, { cause: error }) : error);
         if (this.#known && isForDns(cause)) this.#beginAnew();

@@ -1,6 +1,6 @@
 import { type Cancel, type Clock, systemClock } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import { DiscoveryWarning, ResolveError } from '../core/errors.ts';
+import { DiscoveryWarning, isError, ResolveError } from '../core/errors.ts';
 import { guardedWatch } from '../core/guarded-watch.ts';
 import { implementing } from '../core/options.ts';
 import type { Resolver, ResolverListener, SetInfo, Watch } from '../core/resolver.ts';
@@ -133,7 +133,7 @@ class Preference implements Watch {
         onError: (error) => this.#failed(candidate, error),
       });
     } catch (error) {
-      candidate.error = error instanceof Error ? error : new Error(String(error));
+      candidate.error = isError(error) ? error : new Error(String(error));
       return;
     }
     candidate.cancelPatience = this.#clock.schedule(patience, () => {

@@ -1,5 +1,6 @@
 import { type Clock, type Random, systemClock, systemRandom } from '../core/clock.ts';
 import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
+import { isError } from '../core/errors.ts';
 import { checkOptions, duration, func, implementing } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -53,7 +54,7 @@ export function polling(
           } catch (cause) {
             if (closing.aborted) return 0;
             failures++;
-            const reason = cause instanceof Error ? cause.message : String(cause);
+            const reason = isError(cause) ? cause.message : String(cause);
             listener.onError(new Error(`lookup of ${targetName(target)} failed: ${reason}`, { cause }));
             return known === undefined
               ? backoff(failures, 100, 5_000, random)

@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Events } from '../../src/client/events.ts';
 
@@ -86,6 +87,10 @@ describe('events', () => {
     events.emit('stale', { target: 'orders.shop', age: 1, error: error.error });
     await null;
     expect(heard).toMatchObject([{ message: 'a listener of stale threw', cause: { message: 'mine' } }]);
+    events.on('stale', runInNewContext('(async () => { throw new Error("foreign") })'));
+    events.emit('stale', { target: 'orders.shop', age: 1, error: error.error });
+    await null;
+    expect(heard[2]).toMatchObject({ cause: { message: 'foreign' } });
     events.on('error', async () => {
       throw new Error('worse');
     });

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { saysOfService, withAttempts } from '../../src/client/told-error.ts';
 import { ClosedError, DeadlineError, NoEndpointsError, OverloadError } from '../../src/core/errors.ts';
@@ -28,6 +29,13 @@ describe('withAttempts', () => {
     expect(withAttempts(error, [attempt])).toMatchObject({ attempts: [attempt] });
   });
 
+  it('keeps the class of another realm, as a test runner makes one', () => {
+    const error = Object.freeze(runInNewContext('new RangeError("x")'));
+    const told = withAttempts(error, [attempt]);
+    expect(told).toMatchObject({ message: 'x', attempts: [attempt] });
+    expect(Object.getPrototypeOf(told)).toBe(Object.getPrototypeOf(error));
+  });
+
   it('adds to an error of ours that knows of none, and keeps what one knows', () => {
     expect(withAttempts(new NoEndpointsError('x', 'orders'), [attempt])).toMatchObject({
       attempts: [attempt],
@@ -42,6 +50,7 @@ describe('saysOfService', () => {
     expect(
       [errno('ECONNRESET'), new DeadlineError('x', 'y'), new NoEndpointsError('x', 'y')].every(saysOfService),
     ).toBe(true);
+    expect(saysOfService(runInNewContext('new Error("ECONNRESET")'))).toBe(true);
     const own = [
       new ClosedError('x', 'y'),
       new OverloadError('x', 'y'),

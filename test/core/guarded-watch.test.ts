@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { guardedWatch } from '../../src/core/guarded-watch.ts';
@@ -51,6 +52,23 @@ describe.each(Object.entries(watchers))('a resolver that breaks its contract, %s
     expect(heard).toEqual(['10.0.0.1:80', 'odd', '10.0.0.2:80']);
     later?.onEndpoints([]);
     expect(heard.at(-1)).toBe('none');
+  });
+
+  it('and reports what is no error is heard as one, and an error of another realm as it is', () => {
+    const heard: Error[] = [];
+    let inner: ResolverListener | undefined;
+    watch(
+      resolver((listener) => {
+        inner = listener;
+        return quiet;
+      }),
+      { onEndpoints: () => {}, onError: (error) => heard.push(error) },
+    );
+    const foreign = runInNewContext('new Error("foreign")');
+    inner?.onError('odd' as never);
+    inner?.onError(foreign);
+    expect(heard.map(({ message }) => message)).toEqual(['odd', 'foreign']);
+    expect(heard[1]).toBe(foreign);
   });
 
   it('and reports after it was closed is not heard', async () => {

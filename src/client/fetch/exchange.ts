@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { branded } from '../../core/errors.ts';
+import { branded, isError } from '../../core/errors.ts';
 import { platformHandler } from '../../undici/legacy-handler.ts';
 import type { CallDispatchOptions, CallOptions } from '../call.ts';
 import { type Follower, follow, unfollow } from '../following.ts';
@@ -306,5 +306,5 @@ function abortError(): DOMException {
 
 /** What a request can be aborted with. */
 function toError(reason: unknown): Error {
-  return reason instanceof Error ? reason : abortError();
+  return isError(reason) ? reason : abortError();
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { isError } from '../../core/errors.ts';
 import { errors } from '../../undici/index.ts';
 import { type Follower, follow, unfollow } from '../following.ts';
 import { type BodySource, ResponseBody } from './response-body.ts';
@@ -100,7 +101,7 @@ export class Answer implements Dispatcher.DispatchHandler, BodySource, Follower 
   signalled(reason: unknown): void {
     this.#aborted = true;
     this.#fail(reason ?? new errors.RequestAbortedError());
-    this.#call?.abort(reason instanceof Error ? reason : new errors.RequestAbortedError());
+    this.#call?.abort(isError(reason) ? reason : new errors.RequestAbortedError());
   }
 
   get contentType(): string | undefined {
