@@ -196,6 +196,29 @@ describe('bad input at construction', () => {
     expect(make(own, 'http://user:s3cret@orders.shop:99999')).not.toThrow(/s3cret/);
   });
 
+  it.each([
+    [
+      'the password of another protocol',
+      () => createClient('ws://user:s3cret@orders.shop'),
+      /"….*has protocol ws:/,
+    ],
+    [
+      'the password of a listed service',
+      () => createFetch({ services: { 'http://u:s3cret@orders': {} } }),
+      /services\["…@orders"\]/,
+    ],
+    [
+      'a password with a question mark',
+      () => createFetch({ services: { 'http://u:s3cret?@orders': {} } }),
+      /services/,
+    ],
+    ['the password of an endpoint', () => fixed(['http://u:s3cret@10.0.0.1']), /"…@10\.0\.0\.1"/],
+    ['a query', () => createClient('http://orders/v1?key=s3cret'), /"http:\/\/orders\/v1\?…" has a path/],
+  ])('says nothing of %s', (_, build, message) => {
+    expect(build).toThrow(message);
+    expect(build).not.toThrow(/s3cret/);
+  });
+
   it.each(['a', 'a.', '0', '.', '@', 'ü', '\0'])('says little of a megabyte of %j', (text) => {
     const long = text.repeat(2 ** 20 / text.length);
     for (const build of [
@@ -392,6 +415,9 @@ describe('bad input that shows at the first call', () => {
     await expect(client.request({ path: '//evil.example/' })).rejects.toThrow(
       /path must start with one slash/,
     );
+    const secret = client.request({ path: '//orders/?key=s3cret' }).catch(String);
+    expect(await secret).toBe('TypeError: request path must start with one slash, got "//orders/?…"');
+    await expect(client.request({ path: 7 as never })).rejects.toThrow(/got number/);
     expect(transport.requests).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 import type { Dispatcher as DispatcherType } from 'undici';
 import { disown } from '../core/disown.ts';
 import { checkOptions } from '../core/options.ts';
-import { checkHost, isAddress, parseTarget, type Target } from '../core/target.ts';
+import { checkHost, isAddress, legible, parseTarget, type Target } from '../core/target.ts';
 import { checkCall } from '../undici/handler.ts';
 import { errors } from '../undici/index.ts';
 import type { CallDispatchOptions } from './call.ts';
@@ -203,7 +203,7 @@ function checked(options: AgentOptions): AgentOptions {
   const { services = {} } = options;
   const byHost: Record<string, ServiceOptions> = Object.create(null);
   for (const [name, own] of Object.entries(services)) {
-    const option = `services[${JSON.stringify(name.slice(0, 80))}]`;
+    const option = `services[${legible(name)}]`;
     const target = named(option, () => parseTarget(name));
     const key = target.port === undefined ? checkHost(target.host) : `${target.host}:${target.port}`;
     checkServiceOptions(option, own);

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { Outcome } from '../core/outcome.ts';
-import { parseTarget, targetName } from '../core/target.ts';
+import { legible, parseTarget, targetName } from '../core/target.ts';
 import type { AnyDispatcher } from './agent.ts';
 import type { CallOptions } from './call.ts';
 import { makeService, updateService } from './defaults.ts';
@@ -91,7 +91,9 @@ export class Client {
     const path = given?.path;
     if (typeof path !== 'string' || !path.startsWith('/') || path.startsWith('//')) {
       return Promise.reject(
-        new TypeError(`request path must start with one slash, got ${JSON.stringify(path)}`),
+        new TypeError(
+          `request path must start with one slash, got ${typeof path === 'string' ? legible(path) : typeof path}`,
+        ),
       );
     }
     const { origin } = this.#service.identity;

@@ -58,6 +58,17 @@ export function isAddress(host: string): boolean {
   return isIP(bare) !== 0 || legacyAddress.test(bare);
 }
 
+/** A text as messages repeat it: neither its query nor what stands before an `@`, since both may hold a secret. */
+export function legible(text: string): string {
+  const [head = ''] = text.split(/[?#]/, 1);
+  const rest = head === text ? '' : '?…';
+  const at = head.lastIndexOf('@');
+  if (at !== -1) return JSON.stringify(`…${head.slice(at).slice(0, 80)}${rest}`);
+  // A password with a question mark in it.
+  if (text.includes('@')) return '"…"';
+  return JSON.stringify(`${head.slice(0, 80)}${rest}`);
+}
+
 /** Throws a `TypeError` that names what is wrong, unless `host` can be a service's name. */
 export function checkHost(host: string, what = 'host'): string {
   if (isAddress(host)) {
@@ -100,7 +111,7 @@ export function parseTarget(name: string | URL, port?: number | string): Target 
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new TypeError(
-      `target ${JSON.stringify(text)} has protocol ${url.protocol} where http: or https: is needed`,
+      `target ${legible(text)} has protocol ${url.protocol} where http: or https: is needed`,
     );
   }
   if (url.username !== '' || url.password !== '') {
@@ -111,7 +122,7 @@ export function parseTarget(name: string | URL, port?: number | string): Target 
   }
   const written = writtenHost(text);
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new TypeError(`target ${JSON.stringify(text)} has a path: give the path with each call`);
+    throw new TypeError(`target ${legible(text)} has a path: give the path with each call`);
   }
   // The URL parser rewrites legacy IPv4 and unicode, so what the user wrote is checked too.
   const host = checkHost(isAddress(written) ? written : url.hostname, 'target host');

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import { integer, number, shape, string } from '../core/options.ts';
-import { checkPort, type Target } from '../core/target.ts';
+import { checkPort, legible, type Target } from '../core/target.ts';
 import { canonicalAddress } from './address.ts';
 import { dialledPort } from './port.ts';
 
@@ -69,6 +69,6 @@ function parsed(host: string, port: string | undefined, where: string): Endpoint
 
 function checkAddress(address: unknown, where: string): string {
   if (typeof address === 'string' && isIP(address) !== 0) return canonicalAddress(address);
-  const shown = typeof address === 'string' ? JSON.stringify(address.slice(0, 80)) : String(address);
+  const shown = typeof address === 'string' ? legible(address) : String(address);
   throw new TypeError(`${where} is ${shown}, which is not an IP address: host names are for dns()`);
 }
