@@ -69,6 +69,8 @@ function retryAfterOf(value: string | string[] | undefined): number | undefined 
 /** No answer, in words. */
 export function unreachable(server: string, error: Error): WatchError {
   const { code } = error as NodeJS.ErrnoException;
+  // What undici could not parse: a server that says back what it was sent says our token.
+  Reflect.deleteProperty(error, 'data');
   const hint =
     code === 'CERT_HAS_EXPIRED'
       ? ': its certificate has expired'

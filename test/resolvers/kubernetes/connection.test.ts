@@ -5,10 +5,12 @@ import type { ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../src/resolvers/kubernetes/connection.ts';
 import { type KubernetesOptions, kubernetes, WatchError } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, seeded } from '../../../src/testing/index.ts';
+import { RawServer } from '../../support/tcp.ts';
 import { Listening } from './listening.ts';
 import { bookmark, kubeconfigFor, sliceOf, status } from './scripted-api.ts';
 import { type Asking, certificateUser, pem, TlsApi } from './tls-api.ts';
@@ -479,6 +481,14 @@ describe('TLS', () => {
       const told = [error.message, error.stack, String(error.cause), JSON.stringify(error)].join();
       expect(told).not.toContain('canary');
     }
+  });
+
+  test('nor of one that is sent back to us', async () => {
+    await using echo = await RawServer.start((socket) => socket.pipe(socket));
+    const heard = listen(kubeconfigFor(`http://127.0.0.1:${echo.port}`, 'token: secret-canary'));
+    await heard.until(() => heard.errors.length === 1);
+    expect(heard.codes[0]).toBe('STEERSMAN_ERR_UNREACHABLE');
+    expect(inspect(heard.errors[0], { depth: null, showHidden: true })).not.toContain('canary');
   });
 
   test('a port where nobody listens is named', async () => {
