@@ -63,7 +63,7 @@ export abstract class ClosableDispatcher extends Dispatcher {
     try {
       if (typeof options !== 'object' || options === null)
         throw new errors.InvalidArgumentError('opts must be an object.');
-      return this.send(options, modern, given);
+      return this.send(modern === given ? options : withoutUs(options), modern, given);
     } catch (error) {
       if (typeof modern.onResponseError !== 'function') throw error;
       modern.onResponseError(null as never, error as Error);
@@ -93,6 +93,13 @@ export abstract class ClosableDispatcher extends Dispatcher {
     this.cut(reason ?? new errors.ClientDestroyedError());
     return done === undefined ? this.close() : this.close(done);
   }
+}
+
+/** An older undici names us in the options, which today's would take for a mistake. */
+function withoutUs(options: Options): Options {
+  if (!('dispatcher' in options)) return options;
+  const { dispatcher: _, ...rest } = options;
+  return rest as Options;
 }
 
 function checkCallback(callback: unknown): void {

@@ -212,6 +212,20 @@ describe.each(Object.keys(ways))('%s', (way) => {
     expect(dispatch({ origin, path: '/', method: 'GET' })).toThrow('invalid onResponseError method');
   });
 
+  it('serves an older undici, which names it in the options', async () => {
+    const { dispatcher } = await served();
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const handler = {
+      onConnect() {},
+      onHeaders: (status: number) => resolve(status),
+      onData: () => true,
+      onComplete() {},
+      onError: reject,
+    };
+    dispatcher.dispatch({ origin, path: '/', method: 'GET', dispatcher } as never, handler as never);
+    expect(await promise).toBe(200);
+  });
+
   it('gives a handler no context, as undici does', async () => {
     const { dispatcher } = await served();
     const { body, context } = await dispatcher.request({ origin, path: '/', method: 'GET' });
