@@ -1,6 +1,6 @@
 import { type Clock, holdProcess } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import { ClosedError, DiscoveryWarning, isError, ResolveError } from '../core/errors.ts';
+import { ClosedError, isDiscoveryWarning, isError, isResolveError, ResolveError } from '../core/errors.ts';
 import { guardedWatch } from '../core/guarded-watch.ts';
 import type { Resolver, SetInfo, Watch } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
@@ -106,7 +106,7 @@ export class Discovery {
   /** Tells the waiter of the first set, or of what keeps it away; the returned function takes it back. */
   wait(waiter: Waiter): () => void {
     // Asked for again by each newcomer, and told at once: it will not get better by waiting.
-    if (this.#lastError instanceof ResolveError && !this.#resolved) {
+    if (isResolveError(this.#lastError) && !this.#resolved) {
       const error = this.#lastError;
       queueMicrotask(() => {
         if (this.#waiters.delete(waiter)) waiter.fail(error);
@@ -148,7 +148,7 @@ export class Discovery {
   unresolved(): ResolveError {
     const { target } = this.#context;
     const cause = this.#lastError;
-    if (cause instanceof ResolveError) return cause;
+    if (isResolveError(cause)) return cause;
     const why = cause === undefined ? 'the resolver has reported nothing' : cause.message;
     const within = `${this.#context.settings().resolve} ms`;
     return new ResolveError(`cannot resolve ${targetName(target)} in ${within}: ${why}`, target, { cause });
@@ -210,7 +210,7 @@ export class Discovery {
   #onError(error: Error): void {
     const { events, clock } = this.#context;
     const target = targetName(this.#context.target);
-    if (error instanceof DiscoveryWarning) {
+    if (isDiscoveryWarning(error)) {
       events.emit('warning', { target, warning: error });
       return;
     }
@@ -219,7 +219,7 @@ export class Discovery {
     if (this.#resolved) {
       this.#staleSince ??= clock.now();
       events.emit('stale', { target, age: clock.now() - this.#staleSince, error });
-    } else if (error instanceof ResolveError) {
+    } else if (isResolveError(error)) {
       this.#tell((waiter) => waiter.fail(error));
     }
   }

@@ -22,6 +22,7 @@ export interface Attempt {
 }
 
 const brand: symbol = Symbol.for('steersman.DiscoveryError');
+const warningBrand: symbol = Symbol.for('steersman.DiscoveryWarning');
 
 /**
  * What all errors of this library's own share. Network errors pass through as they are. Each class says its name, which
@@ -51,6 +52,11 @@ Object.defineProperty(DiscoveryError.prototype, brand, { value: true });
 export class ResolveError extends DiscoveryError {
   override readonly name = 'ResolveError';
   readonly code = 'STEERSMAN_ERR_RESOLVE';
+}
+
+/** Whether an error is a `ResolveError`, also one of another install, such as a resolver's own. */
+export function isResolveError(error: unknown): error is ResolveError {
+  return isDiscoveryError(error) && error.code === 'STEERSMAN_ERR_RESOLVE';
 }
 
 /** The name resolved to an empty set. */
@@ -122,4 +128,11 @@ export class DiscoveryWarning extends Error {
     this.name = 'DiscoveryWarning';
     this.code = code;
   }
+}
+
+Object.defineProperty(DiscoveryWarning.prototype, warningBrand, { value: true });
+
+/** Whether an error is a `DiscoveryWarning`, also one of another install. */
+export function isDiscoveryWarning(error: Error): error is DiscoveryWarning {
+  return (error as unknown as Record<symbol, unknown>)[warningBrand] === true;
 }

@@ -1,6 +1,12 @@
 import { type Cancel, type Clock, systemClock } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import { DiscoveryWarning, isError, ResolveError } from '../core/errors.ts';
+import {
+  DiscoveryWarning,
+  isDiscoveryWarning,
+  isError,
+  isResolveError,
+  ResolveError,
+} from '../core/errors.ts';
 import { guardedWatch } from '../core/guarded-watch.ts';
 import { implementing } from '../core/options.ts';
 import type { Resolver, ResolverListener, SetInfo, Watch } from '../core/resolver.ts';
@@ -143,7 +149,7 @@ class Preference implements Watch {
   }
 
   #failed(candidate: Candidate, error: Error): void {
-    if (candidate === this.#serving || error instanceof DiscoveryWarning) {
+    if (candidate === this.#serving || isDiscoveryWarning(error)) {
       this.#listener.onError(error);
       return;
     }
@@ -175,8 +181,7 @@ class Preference implements Watch {
     const name = targetName(this.#target);
     const message = `cannot resolve ${name} in any of ${errors.length} ways: ${errors.map((e) => e.message).join('; ')}`;
     // What the last resort says decides whether waiting may help.
-    if (last instanceof ResolveError)
-      return new ResolveError(message, this.#target, { cause: last.cause ?? last });
+    if (isResolveError(last)) return new ResolveError(message, this.#target, { cause: last.cause ?? last });
     return new Error(message, { cause: last });
   }
 }

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import { createClient } from '../../src/client/client.ts';
 import { createFetch } from '../../src/client/fetch.ts';
 import type { Backend } from '../../src/core/backend.ts';
 import type { Balancer } from '../../src/core/balancer.ts';
-import type { Resolver } from '../../src/core/resolver.ts';
+import { ResolveError } from '../../src/core/errors.ts';
+import type { Resolver, ResolverListener } from '../../src/core/resolver.ts';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { endpoint } from '../../src/testing/values.ts';
@@ -646,6 +647,29 @@ describe('what users plug in', () => {
     await refusing.settle();
     expect(refusing.count('error')).toBe(1);
     await refusing.service.close();
+  });
+
+  it('a resolver with an install of its own is understood: its warnings, and a name that does not exist', async () => {
+    vi.resetModules();
+    const other = await import('../../src/core/errors.ts');
+    expect(other.ResolveError).not.toBe(ResolveError);
+    let listener: ResolverListener | undefined;
+    const script = new Script(0, {
+      resolver: {
+        watch: (_, given) => {
+          listener = given;
+          return { refresh() {}, close: async () => {} };
+        },
+      },
+    });
+    const call = script.call();
+    listener?.onError(new other.ResolveError('no such name', 'orders.shop'));
+    expect(call.error).toMatchObject({ message: 'no such name' });
+    listener?.onEndpoints([endpoint('10.0.0.1:80')]);
+    listener?.onError(new other.DiscoveryWarning('odd'));
+    expect(script.count('warning')).toBe(1);
+    expect(script.service.snapshot().stale).toBe(false);
+    await script.service.close();
   });
 
   it('a watch whose refresh or close throws disturbs nothing', async () => {
