@@ -63,7 +63,7 @@ export abstract class ClosableDispatcher extends Dispatcher {
     try {
       if (typeof options !== 'object' || options === null)
         throw new errors.InvalidArgumentError('opts must be an object.');
-      return this.send(modern === given ? options : withoutUs(options), modern, given);
+      return this.send(withoutUs(options), modern, given);
     } catch (error) {
       if (typeof modern.onResponseError !== 'function') throw error;
       modern.onResponseError(null as never, error as Error);

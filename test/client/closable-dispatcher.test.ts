@@ -224,6 +224,9 @@ describe.each(Object.keys(ways))('%s', (way) => {
     };
     dispatcher.dispatch({ origin, path: '/', method: 'GET', dispatcher } as never, handler as never);
     expect(await promise).toBe(200);
+    const retrying = new RetryAgent(dispatcher);
+    const { body } = await retrying.request({ origin, path: '/', method: 'GET', dispatcher } as never);
+    await body.dump();
   });
 
   it('gives a handler no context, as undici does', async () => {
