@@ -43,13 +43,22 @@ export async function clusterConfig(
   }
   const named = (env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '');
   if (named.length > 0) return fromFiles(named, context, 'KUBECONFIG');
-  if (isInCluster(env) && existsSync(join(serviceAccount, 'token'))) return inCluster(env, serviceAccount);
+  if (isInCluster(env) && exists(join(serviceAccount, 'token'))) return inCluster(env, serviceAccount);
   const own = join(home, '.kube', 'config');
-  if (existsSync(own)) return fromFiles([own], context, '~/.kube/config');
+  if (exists(own)) return fromFiles([own], context, '~/.kube/config');
   throw new WatchError(
     `no Kubernetes configuration: looked for the option kubeconfig, KUBECONFIG (not set), the service account of a pod (${
       isInCluster(env) ? `no ${serviceAccount}/token` : 'KUBERNETES_SERVICE_HOST is not set'
     }) and ${own} (does not exist)`,
     'STEERSMAN_ERR_KUBECONFIG',
   );
+}
+
+/** Also when we may not even ask: reading it then says which file it is about. */
+function exists(path: string): boolean {
+  try {
+    return existsSync(path);
+  } catch {
+    return true;
+  }
 }

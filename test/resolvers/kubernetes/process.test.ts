@@ -16,8 +16,12 @@ beforeEach(async () => {
 afterEach(() => cluster.close());
 
 /** Runs a module and gives back what it printed. */
-async function script(code: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], {
+async function script(
+  code: string,
+  env: NodeJS.ProcessEnv = {},
+  flags: readonly string[] = [],
+): Promise<string> {
+  const { stdout } = await run(process.execPath, [...flags, '--input-type=module', '--eval', code], {
     cwd: root,
     env: { ...process.env, KUBECONFIG: cluster.kubeconfig, ...env },
     timeout: 15_000,
@@ -46,6 +50,15 @@ describe('a process', () => {
   test('that forgets it during an outage ends as well', async () => {
     await cluster.api.down();
     expect(await script(`${watch} console.log('done');`)).toBe('STEERSMAN_ERR_UNREACHABLE\ndone\n');
+  });
+
+  test('that may not read the service account is told of which file', async () => {
+    const printed = await script(
+      watch.replace('error.code', 'error.message'),
+      { KUBECONFIG: '', KUBERNETES_SERVICE_HOST: '127.0.0.1' },
+      ['--permission', `--allow-fs-read=${root}`],
+    );
+    expect(printed).toMatch(/serviceaccount\/token cannot be read/);
   });
 
   test('that closes its watch has nothing left of it', async () => {
