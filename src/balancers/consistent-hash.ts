@@ -12,7 +12,7 @@ import { weightOf } from './weight.ts';
 export interface ConsistentHashOptions {
   /**
    * No backend gets more than this many times its fair share of the calls in flight from here; the keys above that
-   * go to the next one on the ring. 1.25 is usual.
+   * go to the next one on the ring. 1 to 10; 1.25 is usual.
    * @default none
    */
   readonly boundedLoad?: number;
@@ -30,6 +30,8 @@ const longestKey = 4_096;
  * characters both ends and the length count.
  *
  * With `boundedLoad`: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function consistentHash(options: ConsistentHashOptions = {}): Balancer {
   checkOptions('consistentHash', { boundedLoad: number(1, 10), random: func }, options);

@@ -15,6 +15,8 @@ export interface PowerOfTwoOptions {
  * The less loaded of two different backends drawn at random; weights are not looked at. A load function that
  * throws or does not return a number makes that backend the worse one.
  * Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function powerOfTwo(options: PowerOfTwoOptions = {}): Balancer {
   checkOptions('powerOfTwo', { load: func, random: func }, options);

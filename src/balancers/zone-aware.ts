@@ -33,6 +33,8 @@ const failureTimes = 10;
  * overloaded by the many clients in it: when an even share goes elsewhere, the zone counts no more, and `inner` chooses
  * among all. At least 1 % goes elsewhere, which shows how fast the others are. When own pods stop answering, calls go
  * elsewhere at once. Without a pod in the zone, or outside it, `inner` sees all.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function zoneAware(inner: Balancer, options: ZoneAwareOptions): Balancer {
   implementing('a Balancer', 'pick')(inner, 'inner of zoneAware');

@@ -112,7 +112,12 @@ class Agent extends ClosableDispatcher {
     return [...this.#services.values()].map((service) => service.snapshot());
   }
 
-  /** Options of a running agent, over those it has; what was learned of endpoints is kept. */
+  /**
+   * Options of a running agent, over those it has; what was learned of endpoints is kept.
+   *
+   * @throws {TypeError | RangeError} for options that are wrong, and for `otherwise`, `clock`, `random` and
+   * `tls.servername`, which cannot be changed.
+   */
   update(options: AgentOptions): void {
     checkOptions('update', fleetShape, options);
     checkFixed(options, 'otherwise', 'clock', 'random');

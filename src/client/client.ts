@@ -73,7 +73,10 @@ export class Client {
     return this.#dispatcher;
   }
 
-  /** The platform's `fetch`, of a path of this service or a URL at its origin. */
+  /**
+   * The platform's `fetch`, of a path of this service or a URL at its origin. Rejects as that does, with a `TypeError`
+   * that has what went wrong as its `cause`; `isDiscoveryError` and `code` work on it directly.
+   */
   async fetch(input: string | URL | Request, init?: FetchInit): Promise<Response> {
     const service = this.#service;
     if (input == null) throw new TypeError(`fetch needs a path, a URL or a Request, got ${input}`);
@@ -85,7 +88,10 @@ export class Client {
     return exchange(request, { home: service, elsewhere: this.#dispatcher }, init ?? {});
   }
 
-  /** `undici.request`'s shape: cheaper than `fetch`, and without its redirects and decoding. */
+  /**
+   * `undici.request`'s shape: cheaper than `fetch`, and without its redirects and decoding. A text is the path. Rejects
+   * with a `DiscoveryError`, or with the network's own error, which has `attempts`.
+   */
   request(options: ClientRequestOptions | string): Promise<Dispatcher.ResponseData> {
     const given: ClientRequestOptions = typeof options === 'string' ? { path: options } : options;
     const path = given?.path;
@@ -104,7 +110,10 @@ export class Client {
     return isPlainRequest(full) ? request(this.#service, full) : this.#dispatcher.request(full);
   }
 
-  /** Waits for the first set and picks an endpoint, for WebSocket, gRPC or raw TCP. */
+  /**
+   * Waits for the first set and picks an endpoint, for gRPC or raw TCP. Rejects as `ready` does, and with a
+   * `NoEndpointsError` when the set is empty, or an `OverloadError` when every endpoint has as many calls as it may.
+   */
   async pick(options: PickOptions = {}): Promise<PickedLease> {
     const { hashKey, signal } = options;
     await this.ready({ ...(signal === undefined ? {} : { signal }) });
@@ -121,13 +130,14 @@ export class Client {
   }
 
   /**
-   * Resolves when the first set is there, for readiness probes. Rejects with a `ResolveError` after the resolve
-   * timeout, or with the signal's reason.
+   * Resolves when the first set is there, also when it is empty: for readiness probes. Rejects with a `ResolveError`
+   * after `timeout.resolve`, or sooner where waiting will not help; with a `ClosedError`; or with the signal's reason.
    */
   ready(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     return this.#service.ready(options.signal);
   }
 
+  /** What is known of the service and its endpoints now. */
   snapshot(): ServiceSnapshot {
     return this.#service.snapshot();
   }
@@ -147,7 +157,12 @@ export class Client {
     this.#service.events.off(event, listener);
   }
 
-  /** Options over those it has, key by key, at once; what was learned of the endpoints is kept. */
+  /**
+   * Options over those it has, key by key, at once; what was learned of the endpoints is kept.
+   *
+   * @throws {TypeError | RangeError} for options that are wrong, and for `port`, `clock`, `random` and
+   * `tls.servername`, which cannot be changed.
+   */
   update(options: ServiceOptions): void {
     checkServiceOptions('update', options);
     checkFixed(options, 'port', 'clock', 'random');
@@ -177,7 +192,11 @@ export class Client {
   }
 }
 
-/** A client of the service at `name`: `http://orders.shop:8080`, or a bare name for `http`. Starts to resolve it. */
+/**
+ * A client of the service at `name`: `http://orders.shop:8080`, or a bare name for `http`. Starts to resolve it.
+ *
+ * @throws {TypeError | RangeError} for a name that can be no service's, and for options that are wrong.
+ */
 export function createClient(name: string | URL, options: ServiceOptions = {}): Client {
   return new Client(name, options);
 }

@@ -23,16 +23,28 @@ export interface Fetch {
   snapshot(): readonly ServiceSnapshot[];
   /** Hears of every service; returns what takes the listener back. */
   on<E extends ClientEvent>(event: E, listener: Listener<E>): () => void;
-  /** Options of a running fetch, over those it has. */
+  /**
+   * Options of a running fetch, over those it has; what was learned of endpoints is kept.
+   *
+   * @throws {TypeError | RangeError} for options that are wrong, and for `otherwise`, `clock`, `random` and
+   * `tls.servername`, which cannot be changed.
+   */
   update(options: AgentOptions): void;
-  /** Takes no new calls to services, lets those in flight finish, and frees every socket, timer and watch. */
+  /**
+   * Takes no new calls to services, lets those in flight and upgraded connections go on for up to `pool.drainTimeout`,
+   * and frees every socket, timer and watch. Other hosts may still be called.
+   */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
  * A `fetch` whose calls to services go to one of their healthy endpoints, and whose calls to all other hosts are the
- * platform's own, untouched; with `otherwise` they are the platform's over that dispatcher. A `Response` is the platform's, and so are errors that are not of the network's making.
+ * platform's own, untouched; with `otherwise` they are the platform's over that dispatcher. A `Response` is the
+ * platform's. Rejects with the platform's `TypeError`, which has what went wrong as its `cause`; `isDiscoveryError` and
+ * `code` work on it directly.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function createFetch(options: AgentOptions = {}): Fetch {
   // Noted now: the app may well put the result in its place.

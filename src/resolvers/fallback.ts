@@ -19,6 +19,8 @@ import { type Target, targetName } from '../core/target.ts';
  * an empty set is the answer if any resolver gave it, and otherwise an error that tells each one's.
  *
  * Errors of a resolver that does not serve reach `onError` as `DiscoveryWarning` while another one serves.
+ *
+ * @throws {TypeError} for what is no resolver, or when there is none.
  */
 export function fallback(...resolvers: readonly [Resolver, ...Resolver[]]): Resolver {
   return preferring(resolvers);

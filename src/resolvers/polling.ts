@@ -29,6 +29,8 @@ const leastTtl = 100;
  * Asks a function of yours again and again: `lookup(target, signal)` resolves to the complete set and how long it
  * holds. A lookup that throws, takes too long or returns nonsense goes to `onError`; the last set stays, and the
  * next try follows with full jitter within 1 s, then 2 s, up to 30 s (100 ms to 5 s while there was no set yet).
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function polling(
   lookup: (target: Target, signal: AbortSignal) => Promise<Lookup> | Lookup,

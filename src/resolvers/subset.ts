@@ -6,7 +6,7 @@ import { checkOptions, implementing, integer, string } from '../core/options.ts'
 import type { Resolver } from '../core/resolver.ts';
 
 export interface SubsetOptions {
-  /** How many endpoints this client uses; all of them where there are no more. */
+  /** How many endpoints this client uses, 1 or more; all of them where there are no more. */
   readonly size: number;
   /** What tells this client from the others. @default the host's name, which in a pod is the pod's */
   readonly key?: string;
@@ -23,6 +23,8 @@ export interface SubsetOptions {
  * 2016, ch. 20; bounded loads) need numbered clients, or all their keys. With 1,000 clients of 5,000 pods and a size of
  * 100, a pod has 20 connections, 5 at least and 38 at most; with a size of 20, 2 % of the pods have none: so let
  * `size × clients / endpoints` be 20 or more.
+ *
+ * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function subset(resolver: Resolver, options: SubsetOptions): Resolver {
   implementing('a Resolver', 'watch')(resolver, 'resolver of subset');
