@@ -86,7 +86,7 @@ subjects:
 }
 
 export const command: Command = {
-  summary: 'prints the Kubernetes roles that watching a service needs',
+  summary: 'print the Kubernetes roles that watching a service needs',
   usage,
   async run(args) {
     const { values, positionals } = parseArgs({

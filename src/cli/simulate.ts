@@ -218,7 +218,7 @@ async function run(args: readonly string[]): Promise<number> {
 }
 
 export const command: Command = {
-  summary: 'compares the balancers on a simulated clock',
+  summary: 'compare the balancers on a simulated clock',
   usage,
   run,
 };
