@@ -1,4 +1,5 @@
 import type { Dispatcher as DispatcherType } from 'undici';
+import { systemClock } from '../core/clock.ts';
 import { disown } from '../core/disown.ts';
 import { checkOptions } from '../core/options.ts';
 import { checkHost, isAddress, legible, parseTarget, type Target } from '../core/target.ts';
@@ -12,6 +13,7 @@ import { checkFixed, checkServiceOptions, fleetShape, merged, type ServiceOption
 import { Otherwise } from './otherwise.ts';
 import { KnownHosts, routeOf } from './routing.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
+import { Strays } from './strays.ts';
 
 /** A dispatcher that the platform's `fetch` takes too, whatever undici its types were written for. */
 export type AnyDispatcher = DispatcherType &
@@ -32,6 +34,7 @@ class Agent extends ClosableDispatcher {
   readonly #listeners: { event: ClientEvent; listener: Listener<never> }[] = [];
   readonly #hosts: KnownHosts;
   readonly #otherwise: Otherwise;
+  readonly #strays: Strays;
   readonly #env = environment();
 
   constructor(options: AgentOptions = {}) {
@@ -39,6 +42,11 @@ class Agent extends ClosableDispatcher {
     this.#options = checked(options);
     this.#hosts = new KnownHosts(this.#env.lookup, () => this.#env.now());
     this.#otherwise = new Otherwise(options.otherwise);
+    this.#strays = new Strays(
+      this.#services,
+      options.clock ?? systemClock,
+      (origin) => this.#listed(new URL(origin)) !== undefined,
+    );
     this.bind('snapshot', 'update', 'subscribe');
   }
 
@@ -48,7 +56,7 @@ class Agent extends ClosableDispatcher {
     given: DispatcherType.DispatchHandler,
   ): boolean {
     const { origin } = options;
-    const known = typeof origin === 'string' ? this.#services.get(origin) : undefined;
+    const known = typeof origin === 'string' ? this.known(origin) : undefined;
     if (known !== undefined) {
       checkCall(options, modern);
       known.dispatch(options, modern);
@@ -95,19 +103,21 @@ class Agent extends ClosableDispatcher {
 
   /** The service of this origin, if it has been called before. */
   known(origin: string): Service | undefined {
-    return this.#services.get(origin);
+    const service = this.#services.get(origin);
+    if (service !== undefined) service.called = true;
+    return service;
   }
 
   /** The service that calls to this URL go to; undefined for hosts that are none. */
   serviceOf(url: URL): Service | undefined | Promise<Service | undefined> {
-    const known = this.#services.get(url.origin);
+    const known = this.known(url.origin);
     if (known !== undefined) return known;
     const ours = this.takes(url);
     if (typeof ours === 'boolean') return ours ? this.#add(url) : undefined;
-    return ours.then((is) => (is ? (this.#services.get(url.origin) ?? this.#add(url)) : undefined));
+    return ours.then((is) => (is ? (this.known(url.origin) ?? this.#add(url)) : undefined));
   }
 
-  /** What is known of each service that was called so far. */
+  /** What is known of each service that was called so far; those without endpoints are forgotten when not called for a minute. */
   snapshot(): readonly ServiceSnapshot[] {
     return [...this.#services.values()].map((service) => service.snapshot());
   }
@@ -140,7 +150,10 @@ class Agent extends ClosableDispatcher {
   }
 
   protected override async finish(): Promise<void> {
-    await Promise.all([...this.#services.values()].map((service) => service.close()));
+    await Promise.all([
+      this.#strays.close(),
+      ...[...this.#services.values()].map((service) => service.close()),
+    ]);
     await this.#otherwise.close();
   }
 
@@ -157,7 +170,7 @@ class Agent extends ClosableDispatcher {
     if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
       throw new errors.InvalidArgumentError('invalid url');
     checkCall(options, handler);
-    (this.#services.get(url.origin) ?? this.#add(url)).dispatch(options, handler);
+    (this.known(url.origin) ?? this.#add(url)).dispatch(options, handler);
   }
 
   #add(url: URL): Service {
@@ -167,6 +180,7 @@ class Agent extends ClosableDispatcher {
     this.#services.set(url.origin, service);
     service.connected = (dispatcher) => this.tellOf(dispatcher);
     if (this.closed) void service.close();
+    else this.#strays.expect();
     return service;
   }
 

@@ -19,7 +19,7 @@ export interface Fetch {
   (input: string | URL | Request, init?: FetchInit): Promise<Response>;
   /** The same as a dispatcher, for everything that takes one. */
   readonly dispatcher: AnyDispatcher;
-  /** What is known of each service that was called so far. */
+  /** What is known of each service that was called so far; those without endpoints are forgotten when not called for a minute. */
   snapshot(): readonly ServiceSnapshot[];
   /** Hears of every service; returns what takes the listener back. */
   on<E extends ClientEvent>(event: E, listener: Listener<E>): () => void;

@@ -63,6 +63,11 @@ export class Fleet {
     return this.#backends.size;
   }
 
+  /** Whether there is no backend, not even one that finishes its calls. */
+  get empty(): boolean {
+    return this.#backends.size === 0 && this.#draining.size === 0;
+  }
+
   /** The backends that may be picked; the same array while they are the same, since balancers key their caches by it. */
   get eligible(): readonly LiveBackend[] {
     return this.#eligible;

@@ -76,6 +76,8 @@ export class Service implements Judge {
   readonly events: Events = new Events();
   /** Hears of each dispatcher that is made for an endpoint. */
   connected: ((dispatcher: Dispatcher) => void) | undefined;
+  /** Whether somebody meant to call it since this was last set to false. */
+  called = true;
   retries = 0;
   /** Attempts that wait for a connection. */
   connecting = 0;
@@ -150,6 +152,11 @@ export class Service implements Judge {
   /** Known endpoints, eligible or not. */
   get size(): number {
     return this.#fleet.size;
+  }
+
+  /** Nothing is here: no endpoint, no call, no upgraded connection. */
+  get hollow(): boolean {
+    return this.#fleet.empty && this.#discovery.waiting === 0 && this.upgrades.size === 0;
   }
 
   /** The last thing that went wrong with the source; undefined while it is well. */

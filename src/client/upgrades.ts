@@ -6,6 +6,10 @@ export class Upgrades {
   readonly #sockets = new Set<Duplex>();
   #onEmpty: (() => void) | undefined;
 
+  get size(): number {
+    return this.#sockets.size;
+  }
+
   add(socket: Duplex): void {
     this.#sockets.add(socket);
     socket.once('close', () => {
