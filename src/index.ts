@@ -26,6 +26,7 @@ export type {
   EndpointCircuitOptions,
   HedgeOptions,
   PoolOptions,
+  QueueOptions,
   RetryOptions,
   ServiceCircuitOptions,
   ServiceOptions,

@@ -102,6 +102,11 @@ export class FakeCluster implements AsyncDisposable {
     this.api = new FakeApi({ store, writer, clock, random, bookmarkInterval, tls, anonymous }, this.#token);
   }
 
+  /**
+   * Resolves when the API server listens.
+   *
+   * @throws {TypeError | RangeError} for options that are wrong.
+   */
   static async start(options: FakeClusterOptions = {}): Promise<FakeCluster> {
     checkOptions('FakeCluster.start', clusterShape, options);
     const { tls } = options;
