@@ -22,7 +22,10 @@ export type AnyDispatcher = DispatcherType &
 export interface AgentOptions extends ServiceOptions {
   /** Options of single services, over the common ones, by host (`orders.shop`) or host and port (`orders.shop:8080`). */
   readonly services?: Readonly<Record<string, ServiceOptions>>;
-  /** Takes a host that is none by its name: true makes it a service. Also asked for hosts that are. */
+  /**
+   * Takes a host that is none by its name: true makes it a service, which is watched until `close()` once it has
+   * endpoints; false leaves it alone. Also asked for hosts that are services by their names.
+   */
   readonly match?: (url: URL) => boolean | undefined;
   /** Where calls to other hosts go. @default the app's own global dispatcher */
   readonly otherwise?: DispatcherType;
