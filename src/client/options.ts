@@ -134,7 +134,7 @@ export interface PoolOptions {
   readonly maxConnectionAge?: number;
   /** ms that calls in flight to a removed endpoint, or at `close()`, may take to finish. @default 30_000 */
   readonly drainTimeout?: number;
-  /** Whether HTTP/2 is offered to TLS servers. @default false */
+  /** Whether HTTP/2 is offered to TLS servers; not for upgrades, such as a WebSocket. @default false */
   readonly allowH2?: boolean;
 }
 

@@ -1,4 +1,5 @@
 import { isIP, type Socket } from 'node:net';
+import type { Pool as PoolType } from 'undici';
 import type { Clock, Random } from '../core/clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ServiceIdentity, Transport } from '../core/transport.ts';
@@ -6,6 +7,7 @@ import { buildConnector, errors, Pool } from '../undici/index.ts';
 import { CarefulClient, IdleLimit } from './careful-client.ts';
 import { lateness } from './deadlines.ts';
 import type { PoolOptions, TlsOptions } from './options.ts';
+import { UpgradingPool } from './upgrading-pool.ts';
 
 export interface PoolSettings extends PoolOptions {
   readonly tls?: TlsOptions;
@@ -37,8 +39,9 @@ export function poolTransport(settings: PoolSettings): Transport {
   const connectors = new Map<string, Connector>();
 
   /** One connector per name, so that TLS sessions are shared by the endpoints of a service. */
-  const connectorOf = (service: ServiceIdentity): Connector => {
-    let connector = connectors.get(service.servername);
+  const connectorOf = (service: ServiceIdentity, allowH2: boolean): Connector => {
+    const key = `${allowH2} ${service.servername}`;
+    let connector = connectors.get(key);
     if (connector === undefined) {
       const { servername: _, ...material } = tls ?? {};
       connector = buildConnector({
@@ -49,7 +52,7 @@ export function poolTransport(settings: PoolSettings): Transport {
         // undici's own connect timeout is coarse below a second.
         timeout: 0,
       } as buildConnector.BuildOptions);
-      connectors.set(service.servername, connector);
+      connectors.set(key, connector);
     }
     return connector;
   };
@@ -60,9 +63,9 @@ export function poolTransport(settings: PoolSettings): Transport {
         ? undefined
         : maxConnectionAge * (0.9 + 0.2 * random());
     const limit = new IdleLimit(clock);
-    return new Pool(service.origin, {
+    const options = (allowH2: boolean): PoolType.Options => ({
       factory: (origin, options) => CarefulClient.of(origin, options, limit, age ?? Number.POSITIVE_INFINITY),
-      connect: pinned(connectorOf(service), service, endpoint, settings),
+      connect: pinned(connectorOf(service, allowH2), service, endpoint, settings),
       connections: connections === undefined || connections === Number.POSITIVE_INFINITY ? null : connections,
       keepAliveTimeout,
       keepAliveTimeoutThreshold: hintMargin,
@@ -72,6 +75,8 @@ export function poolTransport(settings: PoolSettings): Transport {
       allowH2,
       ...(age === undefined ? {} : { clientTtl: age }),
     });
+    const plain = (): Pool => new Pool(service.origin, options(false));
+    return allowH2 ? new UpgradingPool(new Pool(service.origin, options(true)), plain) : plain();
   };
 }
 

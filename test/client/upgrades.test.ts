@@ -1,13 +1,17 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createSecureServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { WebSocket as UndiciWebSocket } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { roundRobin } from '../../src/balancers/round-robin.ts';
 import { createClient } from '../../src/client/client.ts';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 import { endpoint } from '../../src/testing/values.ts';
+import { ca, identity } from '../support/tls.ts';
 
 let port: number;
 const held = new Set<Duplex>();
@@ -94,4 +98,44 @@ describe('an upgraded connection', () => {
     socket.destroy();
     await closing;
   });
+});
+
+it.each([
+  ['the platform’s', WebSocket],
+  ['undici’s', UndiciWebSocket],
+])('a WebSocket, %s, is HTTP/1.1 where calls are HTTP/2, and tells of its connections', async (_, Socket) => {
+  const versions: string[] = [];
+  const secure = createSecureServer({ ...identity('orders'), allowHTTP1: true }, (request, response) => {
+    versions.push(request.httpVersion);
+    response.end();
+  });
+  const sockets = new WebSocketServer({ server: secure as never });
+  sockets.on('connection', (_socket, request) => versions.push(request.httpVersion));
+  secure.listen(0, '127.0.0.1');
+  await once(secure, 'listening');
+  const client = createClient('https://orders.shop', {
+    resolver: new FakeResolver([`127.0.0.1:${(secure.address() as AddressInfo).port}`]),
+    tls: { ca },
+    pool: { allowH2: true, drainTimeout: 0 },
+  });
+  const connections: number[] = [];
+  client.dispatcher.on('connect', (_origin, targets) => connections.push(targets.length));
+  await (await client.request('/')).body.dump();
+  const socket = new Socket('wss://orders.shop/', { dispatcher: client.dispatcher } as never);
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = reject;
+  });
+  await (await client.request('/')).body.dump();
+  expect(versions).toEqual(['2.0', '1.1', '2.0']);
+  expect(connections).toEqual([4, 4]);
+  expect(client.snapshot().endpoints).toMatchObject([{ calls: 3, failures: 0, inflight: 1 }]);
+  const closed = new Promise((resolve) => {
+    socket.onerror = () => {};
+    socket.onclose = resolve;
+  });
+  await client.close();
+  await closed;
+  sockets.close();
+  await new Promise((resolve) => secure.close(resolve));
 });
