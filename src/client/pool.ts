@@ -48,6 +48,9 @@ export function poolTransport(settings: PoolSettings): Transport {
         ...material,
         // Said, so that NODE_TLS_REJECT_UNAUTHORIZED cannot turn the check off.
         rejectUnauthorized: true,
+        // Said as well: for a name that is an address, which is no SNI, the check would be for the endpoint's.
+        checkServerIdentity: (_, certificate) =>
+          process.getBuiltinModule('node:tls').checkServerIdentity(service.servername, certificate),
         allowH2,
         // undici's own connect timeout is coarse below a second.
         timeout: 0,
@@ -98,7 +101,7 @@ function pinned(
         hostname: endpoint.address,
         port: String(endpoint.port),
         // Never the Host header of a request: it may not choose whose certificate is good.
-        // An address is no SNI (RFC 6066 §3); its certificate is checked all the same.
+        // An address is no SNI (RFC 6066 §3).
         servername: secure && isIP(service.servername) === 0 ? service.servername : undefined,
       } as buildConnector.Options,
       (...result) => {

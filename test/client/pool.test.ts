@@ -1,9 +1,11 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ServiceAgent } from '../../src/client/agent.ts';
 import { type Client, createClient } from '../../src/client/client.ts';
 import type { ServiceOptions, TlsOptions } from '../../src/client/options.ts';
 import type { Endpoint } from '../../src/core/endpoint.ts';
@@ -92,6 +94,37 @@ describe('the identity of a service', () => {
     await using client = clientOf(at, { tls: { ca, servername: 'evil.example' } }, 'https://orders.shop');
     expect(await post(client)).toBe(200);
     expect(names).toEqual(['evil.example']);
+  });
+
+  it('may be an address, which is then what the certificate must be for, rather than the endpoint’s', async () => {
+    const [cert, key, kubeCa] = ['server.crt', 'server.key', 'ca.crt'].map((name) =>
+      readFileSync(new URL(`../fixtures/kube/tls/${name}`, import.meta.url)),
+    ) as [Buffer, Buffer, Buffer];
+    let executed = 0;
+    const server = createSecureServer({ cert, key }, (_, response) => {
+      executed++;
+      response.end('ok');
+    });
+    // The certificate is for 127.0.0.1, where the endpoint is as well.
+    const at = await listen(server as unknown as Server);
+    for (const { host, servername, reached } of [
+      { host: '127.0.0.1', servername: undefined, reached: true },
+      { host: '127.0.0.2', servername: undefined, reached: false },
+      { host: '127.0.0.2', servername: '127.0.0.1', reached: true },
+      { host: 'orders', servername: '127.0.0.1', reached: true },
+      { host: 'orders', servername: '127.0.0.2', reached: false },
+    ]) {
+      executed = 0;
+      await using agent = new ServiceAgent({
+        match: () => true,
+        resolver: new FakeResolver([at]),
+        tls: { ca: kubeCa, ...(servername === undefined ? {} : { servername }) },
+      });
+      const call = agent.request({ origin: `https://${host}`, path: '/', method: 'POST' });
+      if (reached) await (await call).body.dump();
+      else await expect(call).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+      expect(executed).toBe(reached ? 1 : 0);
+    }
   });
 
   it('is checked though the environment says not to', async () => {
