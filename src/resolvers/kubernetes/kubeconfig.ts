@@ -27,7 +27,7 @@ function yamlReason(error: unknown): string {
 }
 
 /** Kubernetes spells the field tokenFile; the package reads token-file, once. */
-const tokenFile = /^([ \t]*(?:- )?"?)tokenFile("?[ \t]*:)/gm;
+const tokenFile = /((?:^|[{,])[ \t]*(?:- )?"?)tokenFile("?[ \t]*:)/gm;
 
 async function parse(text: string, name: string): Promise<KubeConfig> {
   const config = await emptyConfig();

@@ -114,6 +114,20 @@ describe('the configuration of a cluster', () => {
     expect((await found.credentials(false)).headers).toEqual({ authorization: 'Bearer two' });
   });
 
+  test('a token file is found in JSON of a single line, too', async () => {
+    const token = write('token', 'one\n');
+    const json = JSON.stringify({
+      clusters: [{ name: 'c', cluster: { server: 'http://127.0.0.1:8001' } }],
+      users: [{ name: 'u', user: { tokenFile: token } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x',
+    });
+    for (const kubeconfig of [json, write('config', json)]) {
+      const found = await config({ kubeconfig });
+      expect((await found.credentials(false)).headers).toEqual({ authorization: 'Bearer one' });
+    }
+  });
+
   test('a kubeconfig that changes is read again', async () => {
     const path = write('config', text);
     const found = await config({ kubeconfig: path });
