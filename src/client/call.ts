@@ -174,11 +174,14 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
       }
       this.#arm();
     }
-    let options: Dispatcher.DispatchOptions = this.#options;
-    if (this.#body !== undefined) {
-      options = { ...options, origin: service.identity.origin, body: this.#body as never };
-    } else if (options.origin !== service.identity.origin) {
-      options = { ...options, origin: service.identity.origin };
+    let options: Dispatcher.DispatchOptions & { servername?: string } = this.#options;
+    const { origin, protocol, servername } = service.identity;
+    const secure = protocol === 'https:';
+    if (secure || this.#body !== undefined || options.origin !== origin) {
+      options = { ...options, origin };
+      if (this.#body !== undefined) options.body = this.#body as never;
+      // Said, or undici would take a Host header for another server's name, and make a new connection for it.
+      if (secure) options.servername = servername;
     }
     if (settings.deadlineHeader !== undefined && this.totalDue !== Number.POSITIVE_INFINITY) {
       const left = Math.floor(Math.min(this.totalDue - now, settings.attempt));

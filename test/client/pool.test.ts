@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createSecureServer as createHttp2Server } from 'node:http2';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -27,7 +28,7 @@ async function listen(server: Server): Promise<Endpoint> {
 afterEach(async () => {
   vi.unstubAllEnvs();
   for (const server of opened.splice(0)) {
-    server.closeAllConnections();
+    server.closeAllConnections?.();
     await new Promise((resolve) => server.close(resolve));
   }
 });
@@ -88,6 +89,23 @@ describe('the identity of a service', () => {
     expect(await post(other, { host: 'evil.example' })).toBe(200);
     expect(good.names).toEqual(['orders.shop']);
   });
+
+  it.each([false, true])(
+    'is one connection’s, whatever Host headers there are; HTTP/2: %s',
+    async (allowH2) => {
+      let connections = 0;
+      const server = createHttp2Server({ ...identity('orders'), allowHTTP1: true }, (_, response) => {
+        response.end('ok');
+      });
+      server.on('secureConnection', () => connections++);
+      const at = await listen(server as unknown as Server);
+      const client = clientOf(at, { tls: { ca }, pool: { allowH2, connections: 1 } }, 'https://orders.shop');
+      for (const host of ['orders.shop', 'a.example', 'b.example', '10.0.0.1'])
+        await (await client.request({ path: '/', headers: { host } })).body.dump();
+      await client.close();
+      expect(connections).toBe(1);
+    },
+  );
 
   it('can be another name, said once in the options', async () => {
     const { at, names } = await secure('evil');
