@@ -125,7 +125,6 @@ export class AnswerBody implements ByteSource {
   #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
     this.#owner.wasRead(bytes.byteLength);
     this.#stream?.enqueue(bytes);
-    if (this.#buffered === 0 && this.whole) this.#close();
   }
 
   #close(): void {

@@ -178,6 +178,23 @@ const cases: Record<string, Case> = {
     }
     return Buffer.from(read).toString();
   }),
+  'a body of an odd length read in pairs': read('/text', async (response) => {
+    const reader = response.body?.getReader({ mode: 'byob' }) as ReadableStreamBYOBReader;
+    const lengths: unknown[] = [];
+    for (let i = 0; i < 3; i++) {
+      lengths.push(await outcome(async () => (await reader.read(new Uint16Array(64))).value?.length));
+    }
+    return lengths;
+  }),
+  'a body whose end nobody has read yet': read('/text', async (response) => {
+    const reader = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    await reader.read();
+    const before = await Promise.race([
+      reader.closed.then(() => 'closed'),
+      new Promise((resolve) => setImmediate(resolve, 'open')),
+    ]);
+    return [before, (await reader.read()).done, await reader.closed];
+  }),
   'an empty body read': read('/empty', async (response) => response.body?.getReader().read()),
   'a body piped': read('/pieces', async (response) => {
     const upper = new TransformStream<string, string>({
