@@ -75,7 +75,10 @@ export function createFetch(options: AgentOptions = {}): Fetch {
     return call(service, Place.of(url), input, init);
   };
 
-  const fetch = (input: string | URL | Request, init?: FetchInit): Promise<Response> => {
+  const fetch = (
+    input: string | URL | Request,
+    init: FetchInit | undefined = undefined,
+  ): Promise<Response> => {
     try {
       // Someone who names a dispatcher means it.
       if ((init as { dispatcher?: unknown } | null | undefined)?.dispatcher != null)

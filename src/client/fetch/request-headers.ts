@@ -101,8 +101,8 @@ export class RequestHeaders {
   #takeRecord(record: object): boolean {
     const prototype = Object.getPrototypeOf(record);
     if ((prototype !== Object.prototype && prototype !== null) || Symbol.iterator in record) return false;
-    if (Object.getOwnPropertySymbols(record).length > 0) return false;
-    for (const name of Object.keys(record)) {
+    for (const name of Reflect.ownKeys(record)) {
+      if (typeof name === 'symbol') return false;
       const value = (record as Record<string, unknown>)[name];
       if (typeof value === 'object' || typeof value === 'symbol' || typeof value === 'function') return false;
       if (!this.append(name, String(value))) return false;

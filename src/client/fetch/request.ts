@@ -16,14 +16,9 @@ export interface LeanRequest {
 }
 
 /** Methods in the case that they are sent in; other methods are sent as they were given. */
-const normalized: Readonly<Record<string, string>> = {
-  delete: 'DELETE',
-  get: 'GET',
-  head: 'HEAD',
-  options: 'OPTIONS',
-  post: 'POST',
-  put: 'PUT',
-};
+const normalized: ReadonlyMap<string, string> = new Map(
+  ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'].map((method) => [method.toLowerCase(), method]),
+);
 const forbidden = /^(?:CONNECT|TRACE|TRACK)$/;
 
 type Member = Readonly<Record<string, unknown>>;
@@ -108,5 +103,5 @@ function methodOf(method: unknown, given: unknown): string | undefined {
   if (method === undefined) return 'GET';
   if (typeof method !== 'string') return undefined;
   if (/^[A-Z]+$/.test(method)) return forbidden.test(method) ? undefined : method;
-  return normalized[method.toLowerCase()];
+  return normalized.get(method.toLowerCase());
 }

@@ -125,6 +125,8 @@ const cases: Record<string, Case> = {
       'PURGE',
       'Custom-Method',
       'M-SEARCH',
+      'constructor',
+      '__proto__',
     ].map((method) => [`method ${method}`, send({ method })]),
   ),
   ...Object.fromEntries(
@@ -191,6 +193,9 @@ const cases: Record<string, Case> = {
   'headers with sec-fetch-mode and accept-language': send({
     headers: { 'sec-fetch-mode': 'navigate', 'Accept-Language': 'de' },
   }),
+  'headers that cannot be enumerated': send(() => ({
+    headers: Object.defineProperty({ a: '1' }, 'b', { value: '2' }) as Record<string, string>,
+  })),
   'headers with a content-type for a string': send({
     method: 'POST',
     body: '{}',
@@ -372,6 +377,7 @@ const cases: Record<string, Case> = {
   'a port that fetch blocks': async (fetch, base) => fetch(base.replace(/:\d+$/, ':6000')),
   'no URL': (fetch) => fetch('not a url'),
   'a relative URL': (fetch) => fetch('/a/b'),
+  'its name and length': (fetch) => [fetch.name, fetch.length],
   nothing: (fetch) => (fetch as () => Promise<Response>)(),
   undefined: (fetch) => fetch(undefined as never),
   'an empty host': (fetch) => fetch('http://'),
