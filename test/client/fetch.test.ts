@@ -164,6 +164,21 @@ describe('a call of a service', () => {
     expect(failure).toMatchObject({ message: 'fetch failed', cause: { code: 'STEERSMAN_ERR_NO_ENDPOINTS' } });
   });
 
+  it('rejects with a stack that leads to where the call was made', async () => {
+    const { fetch } = fakeFetch(() => {
+      throw new Error('not there');
+    });
+    async function asksForOrders(): Promise<string> {
+      return (await fetch('http://orders/')).text();
+    }
+    const error = await asksForOrders().then(
+      () => undefined,
+      (reason: Error) => reason,
+    );
+    expect(error?.message).toBe('fetch failed');
+    expect(error?.stack).toContain('asksForOrders');
+  });
+
   it('rejects once the fetch is closed', async () => {
     const { fetch } = fakeFetch();
     await fetch('http://orders/');

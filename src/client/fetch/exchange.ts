@@ -41,12 +41,12 @@ export async function exchange(request: LeanRequest, route: Route, options: Call
     throw signal.reason;
   }
   // Not the response itself: the exchange holds its promise, and nobody may hold a response that was dropped.
-  const answered = await new Promise<Exchange>((resolve, reject) => {
+  const ended = await new Promise<Exchange>((resolve) => {
     const timing = new Timing(request.place);
-    new Exchange(request, request.place.origin, route, options, timing, resolve, reject).send();
+    new Exchange(request, request.place.origin, route, options, timing, resolve).send();
   });
   // By now everything has been received that came in one piece with the headers.
-  return answered.response();
+  return ended.response();
 }
 
 /** One request of a call, and what becomes of it. A redirect is another exchange. */
@@ -57,8 +57,8 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
   readonly #route: Route;
   readonly #options: CallOptions;
   readonly #timing: Timing;
-  readonly #resolve: (answered: Exchange) => void;
-  readonly #reject: (reason: unknown) => void;
+  /** Tells that there is an answer, or that there will be none. */
+  readonly #resolve: (ended: Exchange) => void;
   #redirects = 0;
   #misdirected = false;
   /** Redirects have led to another origin, on the way at least. */
@@ -67,6 +67,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
   /** Nothing it brings concerns the caller any more. */
   #over = false;
   #aborted = false;
+  /** Why it was aborted, or why there is no answer. */
   #reason: unknown;
   /** 0 before there is an answer. */
   status = 0;
@@ -83,8 +84,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
     route: Route,
     options: CallOptions,
     timing: Timing,
-    resolve: (answered: Exchange) => void,
-    reject: (reason: unknown) => void,
+    resolve: (ended: Exchange) => void,
   ) {
     this.#request = request;
     this.#home = home;
@@ -92,7 +92,6 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
     this.#options = options;
     this.#timing = timing;
     this.#resolve = resolve;
-    this.#reject = reject;
   }
 
   send(): void {
@@ -120,6 +119,8 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
 
   response(): Response {
     if (this.#aborted) throw this.#reason;
+    // Made here, where the stack leads to the caller; that of the cause leads to where it failed.
+    if (this.status === 0) throw branded(new TypeError('fetch failed', { cause: this.#reason }));
     const body = this.#body;
     if (body === undefined) this.#timing.report(this.status);
     const response = serviceResponse(body ?? null, this);
@@ -173,7 +174,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
     this.#aborted = true;
     this.#reason = reason;
     this.#request.body?.cancel(reason);
-    this.#reject(reason);
+    this.#resolve(this);
     // A stream has no way to say that there was no reason.
     this.#body?.fail(reason || abortError());
     this.#call?.abort(toError(reason));
@@ -192,7 +193,8 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
     if (this.#over) return;
     this.finish();
     this.#request.body?.cancel(cause);
-    this.#reject(branded(new TypeError('fetch failed', { cause })));
+    this.#reason = cause;
+    this.#resolve(this);
   }
 
   /** What it brings is not what the caller gets. A short rest is read, so that the connection can be used again. */
@@ -276,15 +278,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
   #continue(request: LeanRequest, count: number, misdirected: boolean): void {
     this.#leave();
     this.#timing.redirected();
-    const next = new Exchange(
-      request,
-      this.#home,
-      this.#route,
-      this.#options,
-      this.#timing,
-      this.#resolve,
-      this.#reject,
-    );
+    const next = new Exchange(request, this.#home, this.#route, this.#options, this.#timing, this.#resolve);
     next.#redirects = count;
     next.#misdirected = misdirected;
     next.#tainted = this.#tainted || request.place.origin !== this.#home;
