@@ -118,6 +118,8 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
   }
 
   response(): Response {
+    // As in the platform's timeline: a failure is an entry, and a call that was aborted is not.
+    if (this.status === 0 && !isAbort(this.#reason)) this.#timing.report(0);
     if (this.#aborted) throw this.#reason;
     // Made here, where the stack leads to the caller; that of the cause leads to where it failed.
     if (this.status === 0) throw branded(new TypeError('fetch failed', { cause: this.#reason }));
@@ -296,6 +298,11 @@ function combined(headers: IncomingHttpHeaders, name: string): string | undefine
 
 function abortError(): DOMException {
   return new DOMException('The operation was aborted.', 'AbortError');
+}
+
+/** A reason that is none stands for an abort, too. */
+function isAbort(reason: unknown): boolean {
+  return !reason || (reason as Error).name === 'AbortError';
 }
 
 /** What a request can be aborted with. */

@@ -5,7 +5,7 @@ import { tellsStatus } from './platform.ts';
 
 /**
  * What the performance timeline says of one fetch, redirects included: the entry that the platform's fetch makes when
- * the body of a response has ended, in whatever way. https://w3c.github.io/resource-timing/
+ * the body of a response has ended, in whatever way, or when there is none. https://w3c.github.io/resource-timing/
  */
 export class Timing {
   readonly #place: Place;
@@ -29,7 +29,7 @@ export class Timing {
     this.#responseStart = systemClock.now();
   }
 
-  /** Only the first call counts. */
+  /** Only the first call counts. `status`: 0 where there was no answer. */
   report(status: number): void {
     if (this.#reported) return;
     this.#reported = true;
