@@ -12,7 +12,7 @@ import type { ClientEvent, Listener } from './events.ts';
 import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
-import { leanRequest } from './fetch/request.ts';
+import { leanRequest, memberOf } from './fetch/request.ts';
 import { type RequestBody, requestBody } from './fetch/request-body.ts';
 import { type FetchInit, platformFetch } from './fetch.ts';
 import { Lease } from './lease.ts';
@@ -81,7 +81,7 @@ export class Client {
     const service = this.#service;
     if (input == null) throw new TypeError(`fetch needs a path, a URL or a Request, got ${input}`);
     const target = input instanceof Request ? input : new URL(input, service.identity.origin);
-    const url = target instanceof URL ? target : new URL(target.url);
+    const url = target instanceof URL ? target : new URL(String(memberOf(target, 'url')));
     this.#checkOrigin(url);
     const request = isPlainUrl(url) ? leanRequest(Place.of(url), target, init, service.random) : undefined;
     if (request === undefined) return platformFetch(globalThis.fetch, this.#dispatcher, target, init);

@@ -8,7 +8,7 @@ import type { ClientEvent, Listener } from './events.ts';
 import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
-import { leanRequest } from './fetch/request.ts';
+import { leanRequest, memberOf } from './fetch/request.ts';
 import { fleetShape } from './options.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
@@ -108,7 +108,7 @@ export function createFetch(options: AgentOptions = {}): Fetch {
 }
 
 function urlOf(input: unknown): URL | undefined {
-  const text = input instanceof Request ? input.url : String(input);
+  const text = input instanceof Request ? String(memberOf(input, 'url')) : String(input);
   return URL.parse(text) ?? undefined;
 }
 

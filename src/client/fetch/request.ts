@@ -22,6 +22,12 @@ const normalized: ReadonlyMap<string, string> = new Map(
 const forbidden = /^(?:CONNECT|TRACE|TRACK)$/;
 
 type Member = Readonly<Record<string, unknown>>;
+type Read = (name: string) => unknown;
+
+/** What a `Request` is to the platform, which does not ask what a subclass of it makes of that. */
+export function memberOf(request: Request, name: string): unknown {
+  return Reflect.get(Request.prototype, name, request);
+}
 
 /**
  * Reads the arguments of `fetch` the way the platform reads them. undefined for all that is better left to the
@@ -47,18 +53,18 @@ export function leanRequest(
   if (init != null && typeof init !== 'object') return undefined;
   const given = (init ?? {}) as Member;
   const request = input instanceof Request ? input : undefined;
-  const from = request as Member | undefined;
+  const from = request && ((name: string) => memberOf(request, name));
   // What kind of body a Request was made with, it does not tell.
-  if (from !== undefined && from['body'] !== null) return undefined;
+  if (from !== undefined && from('body') !== null) return undefined;
   if (!isOrdinary(given, from)) return undefined;
 
-  const method = methodOf(given['method'] ?? from?.['method'], given['method']);
-  const headers = RequestHeaders.of(given['headers'] ?? from?.['headers'] ?? given['headers']);
+  const method = methodOf(given['method'] ?? from?.('method'), given['method']);
+  const headers = RequestHeaders.of(given['headers'] ?? from?.('headers') ?? given['headers']);
   if (method === undefined || headers === undefined || given['headers'] === null) return undefined;
 
-  const { redirect = from?.['redirect'] ?? 'follow' } = given;
+  const { redirect = from?.('redirect') ?? 'follow' } = given;
   if (redirect !== 'follow' && redirect !== 'manual' && redirect !== 'error') return undefined;
-  const { signal = from?.['signal'] } = given;
+  const { signal = from?.('signal') } = given;
   if (signal != null && !(signal instanceof AbortSignal)) return undefined;
 
   let body: RequestBody | undefined;
@@ -73,11 +79,11 @@ export function leanRequest(
 }
 
 /** Whether everything that only the platform can do is as it is by default. */
-function isOrdinary(given: Member, from: Member | undefined): boolean {
+function isOrdinary(given: Member, from: Read | undefined): boolean {
   const {
-    mode = from?.['mode'],
-    cache = from?.['cache'],
-    integrity = from?.['integrity'],
+    mode = from?.('mode'),
+    cache = from?.('cache'),
+    integrity = from?.('integrity'),
     credentials,
     duplex,
   } = given;
@@ -94,7 +100,7 @@ function isOrdinary(given: Member, from: Member | undefined): boolean {
     given['referrerPolicy'] === undefined &&
     given['priority'] === undefined &&
     given['window'] === undefined &&
-    (from === undefined || (from['referrer'] === 'about:client' && from['referrerPolicy'] === ''))
+    (from === undefined || (from('referrer') === 'about:client' && from('referrerPolicy') === ''))
   );
 }
 

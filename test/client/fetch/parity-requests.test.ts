@@ -93,6 +93,16 @@ const cases: Record<string, Case> = {
     await request.text();
     return fetch(request);
   },
+  'a Request that says otherwise than it is': async (fetch, base) => {
+    const request = Object.defineProperties(new Request(`${base}/a/b`, { headers: { a: '1' } }), {
+      url: { value: 'http://elsewhere.invalid/' },
+      method: { value: 'DELETE' },
+      headers: { value: new Headers({ b: '2' }) },
+      redirect: { value: 'error' },
+      signal: { value: AbortSignal.abort() },
+    });
+    return seen(await fetch(request));
+  },
   'the same Request twice': async (fetch, base) => {
     const request = new Request(base, { headers: { n: '1' } });
     return [seen(await fetch(request)), seen(await fetch(request))];
