@@ -279,7 +279,7 @@ class Exchange implements Dispatcher.DispatchHandler, BodyOwner, Follower, Respo
 
   #continue(request: LeanRequest, count: number, misdirected: boolean): void {
     this.#leave();
-    this.#timing.redirected();
+    if (!misdirected) this.#timing.redirected();
     const next = new Exchange(request, this.#home, this.#route, this.#options, this.#timing, this.#resolve);
     next.#redirects = count;
     next.#misdirected = misdirected;

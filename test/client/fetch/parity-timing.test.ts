@@ -31,6 +31,7 @@ const cases: Readonly<Record<string, Case>> = {
   'a status of 500': text('/500'),
   'a compressed body': text('/gzip'),
   'a redirect': text('/redirect'),
+  'an answer of a server that is not responsible': text('/421'),
   'a redirect that is not followed': text('/redirect', { redirect: 'manual' }),
   HEAD: (fetch, base) => fetch(`${base}/ok`, { method: 'HEAD' }),
   'an answer without a body': (fetch, base) => fetch(`${base}/204`),
@@ -80,6 +81,8 @@ beforeAll(async () => {
         return void response.setHeader('content-encoding', 'gzip').end(gzipSync('x'.repeat(1_000)));
       case '/407':
         return void response.writeHead(407).end('no');
+      case '/421':
+        return void response.writeHead(421).end('elsewhere');
       case '/reset':
         return void request.socket.destroy();
       case '/never':
