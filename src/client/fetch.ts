@@ -150,6 +150,10 @@ export function platformFetch(
     if (hashKey !== undefined || idempotent !== undefined)
       own['dispatcher'] = withCallOptions(dispatcher, { hashKey, idempotent });
   }
+  // A Request forgets its referrer in the face of an init that says anything: the dispatcher must not be what does so.
+  if (input instanceof Request && Object.keys(own).length === 1) {
+    for (const key of ['referrer', 'referrerPolicy']) own[key] = memberOf(input, key);
+  }
   return platform(input, own as RequestInit).catch((error: unknown) => {
     throw isError(error) ? branded(error) : error;
   });

@@ -80,6 +80,14 @@ const cases: Record<string, Case> = {
     const request = new Request(base, { method: 'POST', body: streamed(), duplex: 'half' } as RequestInit);
     return seen(await fetch(request));
   },
+  'a Request with a referrer': async (fetch, base) =>
+    seen(await fetch(new Request(base, { referrer: `${base}/page` }))),
+  'a Request with a referrer and a policy': async (fetch, base) =>
+    seen(await fetch(new Request(base, { referrer: `${base}/page`, referrerPolicy: 'origin' }))),
+  'a Request with a referrer and an init that says nothing': async (fetch, base) =>
+    seen(await fetch(new Request(base, { referrer: `${base}/page` }), {})),
+  'a Request with a referrer and an init over it': async (fetch, base) =>
+    seen(await fetch(new Request(base, { referrer: `${base}/page` }), { headers: { a: '1' } })),
   'a Request and an init over it': async (fetch, base) =>
     seen(await fetch(new Request(base, { method: 'PUT', headers: { a: '1' } }), { headers: { b: '2' } })),
   'a Request whose method the init changes': async (fetch, base) =>
@@ -396,7 +404,8 @@ const cases: Record<string, Case> = {
 };
 
 describe('a request to a service is the platform’s', () => {
-  compare(cases, start);
+  // Node 24 forgets the referrer of a Request, whatever it is fetched with.
+  compare(cases, start, { not24: /^a Request with a referrer/ });
 });
 
 describe('a request to a public host is the platform’s', () => {

@@ -81,13 +81,18 @@ export interface Stage {
 const bundled = Number.parseInt(process.versions['undici'] ?? '0', 10);
 
 /**
- * Registers one test per case: both fetches, one after the other, see and send the same. `not22`: cases in which the
- * platform's fetch of Node 22 is alone with what it does, as Node 24 and 26 do otherwise.
+ * Registers one test per case: both fetches, one after the other, see and send the same. `not22`, `not24`: cases in
+ * which the platform's fetch of that Node is alone with what it does, as the others do otherwise.
  */
 export function compare(
   cases: Readonly<Record<string, Case>>,
   start: () => Promise<Stage>,
-  options: { readonly host?: string; readonly others?: readonly string[]; readonly not22?: RegExp } = {},
+  options: {
+    readonly host?: string;
+    readonly others?: readonly string[];
+    readonly not22?: RegExp;
+    readonly not24?: RegExp;
+  } = {},
 ): void {
   let stage: Stage;
   let wrapped: Fetch;
@@ -103,7 +108,8 @@ export function compare(
     vi.restoreAllMocks();
   });
   for (const [name, run] of Object.entries(cases)) {
-    const skipped = bundled < 7 && options.not22?.test(name) === true;
+    const alone = bundled < 7 ? options.not22 : bundled === 7 ? options.not24 : undefined;
+    const skipped = alone?.test(name) === true;
     it.skipIf(skipped)(name, async () => {
       const base = `${stage.protocol ?? 'http:'}//${options.host ?? serviceHost}:${stage.port}`;
       const expected = await side(run, platform, base, stage.notes);
