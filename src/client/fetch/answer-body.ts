@@ -95,7 +95,7 @@ export class AnswerBody implements ByteSource {
 
   start(stream: ReadableByteStreamController): void {
     this.#stream = stream;
-    if (this.#failed) stream.error(this.#error);
+    if (!this.#good()) stream.error(this.#error);
   }
 
   pull(): void | Promise<void> {
