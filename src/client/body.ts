@@ -1,13 +1,16 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { errors } from '../undici/index.ts';
 
 export type RequestBody = Dispatcher.DispatchOptions['body'];
 
+type Chunks = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
+
 /** Whether a body is read as it is sent, so that it cannot simply be given to undici twice. */
-function isStreamed(body: unknown): body is AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+function isStreamed(body: unknown): body is Chunks {
   if (typeof body !== 'object' || body === null || ArrayBuffer.isView(body) || body instanceof ArrayBuffer)
     return false;
+  if (isStream(body)) return true;
   // The platform's or undici's, which are two.
   if (body instanceof Blob || (body as FormData)[Symbol.toStringTag] === 'FormData') return false;
   return Symbol.asyncIterator in body || Symbol.iterator in body;
@@ -18,7 +21,7 @@ function isStreamed(body: unknown): body is AsyncIterable<Uint8Array> | Iterable
  * bytes are kept, and what was read to its end within the limit can be sent again from there.
  */
 export class StreamedBody {
-  readonly #source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
+  readonly #source: Chunks;
   readonly #limit: number;
   #chunks: (Uint8Array | string)[] | undefined = [];
   #size = 0;
@@ -32,9 +35,11 @@ export class StreamedBody {
     return isStreamed(body) ? new StreamedBody(body, limit) : undefined;
   }
 
-  private constructor(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, limit: number) {
+  private constructor(source: Chunks, limit: number) {
     this.#source = source;
     this.#limit = limit;
+    // An error event that nobody awaits would end the process.
+    if (isStream(source)) source.once('error', this.#onError);
   }
 
   get replayable(): boolean {
@@ -50,6 +55,12 @@ export class StreamedBody {
     return this.#error;
   }
 
+  /** Bytes, where they are known before it is read. */
+  get length(): number | undefined {
+    if (this.#ended && this.#chunks !== undefined) return this.#size;
+    return this.#started ? undefined : lengthOf(this.#source as Partial<WithState>);
+  }
+
   /** Nobody will read it any more: what has not been begun need not be left open. */
   discard(): void {
     if (!this.#started) (this.#source as Partial<Readable>).destroy?.();
@@ -60,23 +71,32 @@ export class StreamedBody {
       yield* this.#chunks;
       return;
     }
+    const source = this.#source;
     this.#started = true;
+    if (isStream(source)) source.off('error', this.#onError);
     try {
-      for await (const chunk of this.#source) {
+      for await (const chunk of iterable(source)) {
         this.#keep(chunk);
         yield chunk;
       }
       this.#ended = true;
-      // A stream may leave that to its reader.
-      (this.#source as Partial<Readable>).destroy?.();
     } catch (error) {
       this.#failed = true;
       // undici takes a stream that fails without a reason for one that goes on.
       const reason = error || new Error('request body failed without a reason');
-      this.#error = isCutShort(this.#source as Partial<Readable>) ? new errors.RequestAbortedError() : reason;
+      this.#error = isCutShort(source as Partial<Readable>) ? new errors.RequestAbortedError() : reason;
       throw this.#error;
+    } finally {
+      // A stream may leave that to its reader.
+      (source as Partial<Readable>).destroy?.();
     }
   }
+
+  /** It fails before it is read. */
+  readonly #onError = (error: unknown): void => {
+    this.#failed = true;
+    this.#error = error;
+  };
 
   #keep(chunk: Uint8Array | string): void {
     if (this.#chunks === undefined) return;
@@ -85,6 +105,31 @@ export class StreamedBody {
     // Copied: a source may use its buffer again.
     else this.#chunks.push(typeof chunk === 'string' ? chunk : Uint8Array.from(chunk));
   }
+}
+
+interface WithState extends Readable {
+  readonly _readableState: { readonly ended: boolean };
+}
+
+/** As undici sees it. Not all can be iterated: streams from before that, such as those of the `form-data` package. */
+function isStream(body: object): body is Readable {
+  const { pipe, on } = body as Partial<Readable>;
+  return typeof pipe === 'function' && typeof on === 'function';
+}
+
+function iterable(source: Chunks): Chunks {
+  if (Symbol.asyncIterator in source || Symbol.iterator in source) return source;
+  const old = source as unknown as Readable;
+  const stream = new Readable().wrap(old);
+  old.resume();
+  return stream;
+}
+
+/** Of a stream of which everything has come, as undici finds out. Decoded text is counted in characters. */
+function lengthOf(stream: Partial<WithState>): number | undefined {
+  if (stream.readableObjectMode !== false || stream.readableEncoding !== null) return undefined;
+  stream.read?.(0);
+  return stream._readableState?.ended ? stream.readableLength : undefined;
 }
 
 /** Whether it is a stream that was destroyed without an error. To undici that is an abort, to Node a premature close. */

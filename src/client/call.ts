@@ -153,6 +153,10 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
   }
 
   #attempt(now: number = this.now()): void {
+    if (this.#body?.failed) {
+      this.fail(this.#body.error);
+      return;
+    }
     const backend = this.#service.pick(this, this.#recovery?.stranded);
     if (backend instanceof Error) this.#next(this.#recovery?.lastError ?? backend, undefined);
     else this.#send(backend, now);
@@ -179,9 +183,14 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     const secure = protocol === 'https:';
     if (secure || this.#body !== undefined || options.origin !== origin) {
       options = { ...options, origin };
-      if (this.#body !== undefined) options.body = this.#body as never;
       // Said, or undici would take a Host header for another server's name, and make a new connection for it.
       if (secure) options.servername = servername;
+    }
+    if (this.#body !== undefined) {
+      options.body = this.#body as never;
+      const { length } = this.#body;
+      if (length !== undefined)
+        options.headers = withHeader(options.headers ?? null, 'content-length', String(length));
     }
     if (settings.deadlineHeader !== undefined && this.totalDue !== Number.POSITIVE_INFINITY) {
       const left = Math.floor(Math.min(this.totalDue - now, settings.attempt));
@@ -249,7 +258,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
       this.fail(error);
     } else if (this.#body?.failed || isRequestError(error)) {
       attempt.release({ kind: 'cancelled' });
-      this.fail(error);
+      this.fail(this.#body?.failed ? this.#body.error : error);
     } else {
       const sent = attempt.phase !== 'unsent';
       attempt.release({ kind: 'error', error, sent, latency }, isShortage(error));

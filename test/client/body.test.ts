@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable, Stream } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { StreamedBody } from '../../src/client/body.ts';
 import { type Client, type ClientRequestOptions, createClient } from '../../src/client/client.ts';
@@ -52,6 +52,20 @@ function form(): FormData {
   data.set('name', 'value');
   data.set('file', new File(['contents'], 'a.txt', { type: 'text/plain' }));
   return data;
+}
+
+/** A stream of before those that can be iterated: it flows once it is resumed. Such are those of `form-data`. */
+function oldStream(): Stream {
+  const flow = (): void => {
+    for (const chunk of ['con', Buffer.from('tents')]) stream.emit('data', chunk);
+    stream.emit('end');
+  };
+  const stream = Object.assign(new Stream(), {
+    readable: true,
+    pause() {},
+    resume: () => setImmediate(flow),
+  });
+  return Object.defineProperty(stream, Symbol.toStringTag, { value: 'FormData' });
 }
 
 const bodies: Record<string, () => unknown> = {
@@ -172,6 +186,53 @@ describe.each(Object.keys(ways))('%s', (way) => {
 });
 
 describe('a request with a stream', () => {
+  it('sends one of before those that can be iterated whole, and again after a 503', async () => {
+    const { at, received } = await recording(503);
+    await using client = createClient('http://orders.shop', {
+      resolver: new FakeResolver([await refusingEndpoint(), at]),
+      balancer: inOrder,
+    });
+    const body = oldStream() as never;
+    const { statusCode } = await client.request({ path: '/', method: 'PUT', body });
+    expect(statusCode).toBe(200);
+    expect(received.map((request) => request.body)).toEqual(['contents', 'contents']);
+  });
+
+  it('says the length where all of it has come, also when it is sent again', async () => {
+    const { at, received } = await recording(503, 200, 503);
+    await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
+    for (const body of [new PassThrough().end('contents'), new PassThrough().setEncoding('utf8').end('ä')])
+      await (await client.request({ path: '/', body })).body.dump();
+    expect(received.map(({ length }) => length)).toEqual(['8', '8', undefined, '2']);
+  });
+
+  it('that fails before it is read fails with it, and the process lives on', async () => {
+    const { at, received } = await recording();
+    const resolver = new FakeResolver();
+    await using client = createClient('http://orders.shop', { resolver });
+    const gone = new Error('no such file');
+    const body = new Readable({ read() {} }).destroy(gone);
+    const call = client.request({ path: '/', method: 'POST', body });
+    await expect(once(body, 'close')).rejects.toBe(gone);
+    resolver.set([at]);
+    await expect(call).rejects.toBe(gone);
+    expect(received).toEqual([]);
+    expect(client.snapshot().endpoints).toMatchObject([{ calls: 0, failures: 0 }]);
+  });
+
+  it('that fails while it is connected fails with it, and blames nobody', async () => {
+    await using client = createClient('http://orders.shop', {
+      resolver: new FakeResolver([await refusingEndpoint()]),
+    });
+    await client.ready();
+    const gone = new Error('no such file');
+    const body = new Readable({ read() {} });
+    const call = client.request({ path: '/', method: 'POST', body });
+    body.destroy(gone);
+    await expect(call).rejects.toBe(gone);
+    expect(client.snapshot().endpoints).toMatchObject([{ failures: 0 }]);
+  });
+
   it('is aborted by a stream that is destroyed half-way without an error, as undici’s requests are', async () => {
     const { at } = await recording();
     await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
