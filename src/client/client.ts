@@ -23,7 +23,7 @@ import type { Service, ServiceSnapshot } from './service.ts';
 /** As for `undici.request`, with the path taken from the service's origin. */
 export type ClientRequestOptions = Omit<Dispatcher.RequestOptions, 'origin' | 'method' | 'body'> &
   CallOptions & {
-    /** @default 'GET' */
+    /** @default 'GET', or 'PUT' with a body */
     readonly method?: Dispatcher.HttpMethod;
     readonly body?:
       | Dispatcher.RequestOptions['body']
@@ -104,7 +104,8 @@ export class Client {
     }
     const { origin } = this.#service.identity;
     const { body } = given;
-    const full = { method: 'GET', ...given, origin } as Dispatcher.RequestOptions;
+    const method = given.method || (body ? 'PUT' : 'GET');
+    const full = { ...given, method, origin } as Dispatcher.RequestOptions;
     if (body instanceof FormData || body instanceof URLSearchParams)
       Object.assign(full, encodeForm(body, given.headers, this.#service.random));
     return isPlainRequest(full) ? request(this.#service, full) : this.#dispatcher.request(full);

@@ -1,11 +1,11 @@
 import { EventEmitter, getEventListeners, once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { isErrored, isReadable, Readable, Writable } from 'node:stream';
+import { isErrored, isReadable, PassThrough, Readable, Writable } from 'node:stream';
 import * as consumers from 'node:stream/consumers';
 import { finished, pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
-import { type Dispatcher, Pool } from 'undici';
+import { type Dispatcher, Pool, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, createClient } from '../../../src/client/client.ts';
 import { fixed } from '../../../src/resolvers/fixed.ts';
@@ -258,6 +258,29 @@ const cases: Record<string, Case> = {
     for (const body of bodies) {
       const { headers, body: echo } = await send({ path: '/echo', method: 'POST', body });
       answers.push([headers['x-method'], headers['x-length'], await echo.text()]);
+    }
+    return answers;
+  },
+  'a stream whose data has all come': async (send) => {
+    const chunked = new PassThrough();
+    const streams = [
+      new PassThrough().end('all'),
+      new PassThrough().end(),
+      new PassThrough({ objectMode: true }).end('all'),
+      new Readable({
+        read() {
+          this.push('at once');
+          this.push(null);
+        },
+      }),
+      chunked,
+    ];
+    await turn();
+    setTimeout(() => chunked.end('later'), 10);
+    const answers = [];
+    for (const body of streams) {
+      const { headers, body: echo } = await send({ path: '/echo', method: 'POST', body });
+      answers.push([headers['x-length'], await echo.text(), body.destroyed]);
     }
     return answers;
   },
@@ -639,6 +662,18 @@ describe('client.request', () => {
       expect(actual).toEqual(expected);
     });
   }
+
+  it.each([undefined, null, '', 'text', Buffer.from('bytes')])(
+    'takes the method that undici takes where none is said: body %j',
+    async (body) => {
+      const { port } = server.address() as AddressInfo;
+      const options = body === undefined ? {} : { body };
+      const expected = await request(`http://127.0.0.1:${port}/echo`, options);
+      const actual = await client.request({ path: '/echo', ...options });
+      expect(actual.headers['x-method']).toBe(expected.headers['x-method']);
+      expect(await actual.body.text()).toBe(await expected.body.text());
+    },
+  );
 
   it('sets up no stream where a body is read as a whole', async () => {
     const { body } = await client.request('/json');
