@@ -149,7 +149,9 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
 
   /** Another attempt, or the first one after the first set has come. */
   attempt(): void {
-    this.#context.runInAsyncScope(this.#attempt, this);
+    // The caller may have aborted in the same breath in which the last one failed.
+    if (this.#done) this.#recovery?.settle();
+    else this.#context.runInAsyncScope(this.#attempt, this);
   }
 
   #attempt(now: number = this.now()): void {
