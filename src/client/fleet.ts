@@ -159,12 +159,12 @@ export class Fleet {
     const { endpointCircuit } = this.#context.settings();
     for (const backend of this.#backends.values()) {
       if (reconnect) backend.reconnect(this.#context.clock);
-      if (endpointCircuit === false) {
-        backend.circuit?.close();
-        backend.circuit = undefined;
-        backend.circuitState = 'closed';
-      } else {
+      if (endpointCircuit !== false) {
         backend.circuit?.update(endpointCircuit);
+      } else if (backend.circuit !== undefined) {
+        backend.circuit.close();
+        backend.circuit = undefined;
+        this.#circuitChanged(backend);
       }
     }
     this.#refresh(false);

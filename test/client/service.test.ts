@@ -282,6 +282,10 @@ describe('ejection', () => {
     await failures(script, 1);
     expect(script.service.snapshot().endpoints[0]?.state).toBe('ejected');
     script.update({ circuit: { endpoint: false } });
+    expect(script.events.at(-1)).toMatchObject({
+      event: 'restored',
+      data: { endpoint: { address: '10.0.0.1' } },
+    });
     await failures(script, 20);
     expect(script.service.snapshot().endpoints.map(({ state }) => state)).toEqual([
       'active',
