@@ -174,7 +174,8 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     this.#stalled = false;
     backend.calls++;
     if (settings.attempt !== Number.POSITIVE_INFINITY || settings.hedge !== false) {
-      this.#attemptDue = now + settings.attempt;
+      // Of two that are out the first is due first.
+      if (this.#rival === undefined) this.#attemptDue = now + settings.attempt;
       if (settings.hedge !== false && this.#rival === undefined && this.#body === undefined) {
         this.#hedgeDue = this.repeatable ? now + service.hedgeDelay(now) : Number.POSITIVE_INFINITY;
       }
@@ -380,11 +381,10 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     const rival = this.#rival;
     if (rival === undefined) return false;
     this.#rival = undefined;
-    if (lost === this.#latest) {
-      this.#latest = rival;
-      this.#attemptDue = rival.started + this.#service.settings.attempt;
-      this.#arm();
-    }
+    const left = lost === rival ? (this.#latest as Attempt) : rival;
+    this.#latest = left;
+    this.#attemptDue = left.started + this.#service.settings.attempt;
+    this.#arm();
     return true;
   }
 
@@ -392,7 +392,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     const service = this.#service;
     this.#hedgeDue = Number.POSITIVE_INFINITY;
     const first = this.#latest;
-    if (first === undefined || service.size < 2) {
+    if (first === undefined || service.size < 2 || service.settings.hedge === false) {
       this.#arm();
       return;
     }
@@ -408,6 +408,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
     this.#rival = first;
     service.retries++;
     this.#send(second);
+    this.#arm();
   }
 
   #recover(): Recovery {
@@ -502,7 +503,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
   }
 
   #timedOut(): void {
-    const attempt = this.#latest;
+    const attempt = this.#rival ?? this.#latest;
     this.#attemptDue = Number.POSITIVE_INFINITY;
     if (attempt === undefined || attempt.released) {
       this.#arm();

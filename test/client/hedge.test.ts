@@ -117,6 +117,36 @@ describe('hedging', () => {
     await script.service.close();
   });
 
+  it('gives up the first at its own attempt timeout, and counts that against it, while the second goes on', async () => {
+    const script = new Script(3, { hedge: { delay: 50 }, timeout: { attempt: 200 } });
+    const caller = script.call();
+    await script.settle();
+    const first = script.last.send();
+    await script.clock.advance(60);
+    const second = script.last.send();
+    await script.clock.advance(150);
+    expect([first.aborted, second.aborted]).toEqual([true, false]);
+    expect(script.service.snapshot().endpoints.map(({ failures }) => failures)).toEqual([1, 0, 0]);
+    await script.clock.advance(50);
+    expect(second.aborted).toBe(true);
+    await script.clock.advance(100);
+    script.last.answer();
+    expect(caller).toMatchObject({ status: 200, ends: 1 });
+    await script.service.close();
+  });
+
+  it('that is turned off leaves the call in flight its deadline', async () => {
+    const script = new Script(3, { hedge: { delay: 50 }, timeout: { total: 1_000 } });
+    const caller = script.call();
+    await script.settle();
+    script.last.send();
+    script.update({ timeout: { total: 1_000 } });
+    await script.clock.advance(1_010);
+    expect(script.exchanges).toHaveLength(1);
+    expect(caller.error).toMatchObject({ code: 'STEERSMAN_ERR_DEADLINE' });
+    await script.service.close();
+  });
+
   it('waits as long as the set shrinks to the endpoint it is at', async () => {
     const script = new Script(2, { hedge: { delay: 50 } });
     const caller = script.call();
