@@ -112,12 +112,16 @@ export class Picker {
     const share = slowStartShare(picked.age, window);
     if (share >= 1 || this.#context.random() < share) return picked;
     const { eligible } = this.#fleet;
+    const { tried } = request;
     const grown = eligible.filter((backend) => backend.age >= window);
     // They only get more until the set changes: as many are the same, and balancers cache by the array.
     if (eligible !== this.#grownOf || grown.length !== this.#grown.length) {
       this.#grownOf = eligible;
       this.#grown = Object.freeze(grown);
     }
-    return grown.length === 0 ? picked : this.#pickFrom(this.#grown, request);
+    // Where they have all failed this very call, a new one is better than none.
+    if (tried === undefined ? grown.length === 0 : grown.every((backend) => tried.has(backend)))
+      return picked;
+    return this.#pickFrom(this.#grown, request);
   }
 }

@@ -448,6 +448,23 @@ describe('slow start', () => {
     expect(shareOf('10.0.0.5:80')).toBeCloseTo(0.2, 1);
     await script.service.close();
   });
+
+  it('does not send a call back to where it has just failed', async () => {
+    const script = new Script(1, { slowStart: 10_000, circuit: { endpoint: false } });
+    await script.clock.advance(20_000);
+    script.resolver.set(names(2));
+    for (let i = 0; i < 20; i++) {
+      const caller = script.call({ method: 'POST' });
+      while (script.last.endpoint.id === '10.0.0.1:80' && caller.ends === 0) {
+        script.last.fail(errno('ECONNREFUSED'));
+        await script.settle();
+      }
+      script.last.answer();
+      expect(caller.error?.attempts ?? []).toEqual([]);
+    }
+    expect(script.exchanges.length).toBeLessThanOrEqual(40);
+    await script.service.close();
+  });
 });
 
 describe('the set', () => {
