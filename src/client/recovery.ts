@@ -66,11 +66,17 @@ export class Recovery implements Retried {
    * could not even be reached do.
    */
   avoid(backend: Backend, failure: FailureClass): ReadonlySet<Backend> {
-    this.#asked.add(backend);
+    const service = this.#service;
+    const asked = this.#asked.add(backend);
     if (failure === 'unsent') this.#unreached.add(backend);
-    const sets = [this.#asked, [...this.#unreached, backend], this.#unreached, [backend]];
+    this.stranded =
+      failure === 'unsent' &&
+      this.#unreached.size === asked.size &&
+      !service.leaves(asked) &&
+      service.leaves(asked, true);
+    const sets = [asked, [...this.#unreached, backend], this.#unreached, [backend]];
     const tried = sets.map((set) => new Set<Backend>(set));
-    return tried.find((set) => this.#service.leaves(set)) ?? new Set(this.#asked);
+    return tried.find((set) => service.leaves(set, this.stranded)) ?? new Set(asked);
   }
 
   /**
@@ -85,14 +91,8 @@ export class Recovery implements Retried {
     if (!call.replayable) return undefined;
     const now = service.clock.now();
     if (call.totalDue - now < leastRemaining) return undefined;
-    const asked = this.#asked;
-    this.stranded =
-      failure === 'unsent' &&
-      this.#unreached.size === asked.size &&
-      !service.leaves(asked) &&
-      service.leaves(asked, true);
     if (
-      (failure === 'unsent' && this.#hops < maxHops && (this.stranded || service.leaves(asked))) ||
+      (failure === 'unsent' && this.#hops < maxHops && (this.stranded || service.leaves(this.#asked))) ||
       (failure === 'refused' && this.#hops === 0)
     ) {
       this.#hops++;

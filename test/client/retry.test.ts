@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import type { LiveBackend } from '../../src/client/backend.ts';
 import type { CallDispatchOptions } from '../../src/client/call.ts';
 import { headerValue } from '../../src/client/failure.ts';
 import type { ServiceOptions } from '../../src/client/options.ts';
@@ -82,6 +83,22 @@ describe('what was not sent', () => {
       await script.settle();
       expect(caller).toMatchObject(answers ? { status: 200 } : { error: { code: 'ECONNRESET' } });
     }
+    await script.service.close();
+  });
+
+  it('goes straight to the ejected endpoint then, wherever that is in the set', async () => {
+    const script = new Script(3);
+    await script.settle();
+    const tried = new Set<LiveBackend>();
+    for (let i = 0; i < 2; i++) tried.add(script.service.pick({ tried }) as LiveBackend);
+    const last = script.service.pick({ tried }) as LiveBackend;
+    for (let i = 0; i < 5; i++) script.service.report(last, true, 0);
+    expect(script.count('ejected')).toBe(1);
+    const caller = await play(script, { method: 'POST' }, (exchange, n) =>
+      n < 2 ? unsent(exchange) : exchange.answer(),
+    );
+    expect(used(script)).toEqual(['10.0.0.1:80', '10.0.0.2:80', '10.0.0.3:80']);
+    expect(caller.status).toBe(200);
     await script.service.close();
   });
 
