@@ -86,8 +86,10 @@ export class Deadlines {
 
   #schedule(at: number): void {
     this.#cancel?.();
-    this.#wake = at * tick;
-    this.#cancel = this.#clock.schedule(this.#wake - this.#clock.now(), () => this.#awake());
+    const now = this.#clock.now();
+    // What was due before it was added is not late by that.
+    this.#wake = Math.max(at * tick, now);
+    this.#cancel = this.#clock.schedule(this.#wake - now, () => this.#awake());
   }
 
   #awake(): void {

@@ -69,6 +69,20 @@ describe('Deadlines', () => {
     );
   });
 
+  it('expires what is due when it is added at once, and does not call that late, nor what else is due', async () => {
+    const clock = new FakeClock();
+    const deadlines = new Deadlines(clock);
+    const [long, other] = [new Entry(clock, 60_000), new Entry(clock, 5_000)];
+    deadlines.add(long);
+    deadlines.add(other);
+    await clock.advance(4_999);
+    const overdue = new Entry(clock, 4_000);
+    deadlines.add(overdue);
+    await clock.advance(1);
+    expect(overdue.expired).toEqual({ at: 4_999, late: 0 });
+    expect(other.expired).toEqual({ at: 5_000, late: 0 });
+  });
+
   it('lets an expired entry add itself again', async () => {
     const clock = new FakeClock();
     const deadlines = new Deadlines(clock);
