@@ -131,7 +131,7 @@ export abstract class Attempt extends Lease implements Dispatcher.DispatchHandle
     if (this.phase !== 'response') this.latency = this.call.now() - this.started;
     if (this.#calling || this.call.aborted) {
       this.release({ kind: 'cancelled' });
-      this.call.fail(error);
+      this.call.spoil(error);
     } else {
       this.call.failed(this, error);
     }

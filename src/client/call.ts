@@ -156,7 +156,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
 
   #attempt(now: number = this.now()): void {
     if (this.#body?.failed) {
-      this.fail(this.#body.error);
+      this.spoil(this.#body.error);
       return;
     }
     const backend = this.#service.pick(this, this.#recovery?.stranded);
@@ -255,13 +255,13 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
 
   failed(attempt: Attempt, error: Error): void {
     const { latency } = attempt;
-    if (attempt === this.#winner) {
+    if (this.#body?.failed || isRequestError(error)) {
+      attempt.release({ kind: 'cancelled' });
+      this.spoil(this.#body?.failed ? this.#body.error : error);
+    } else if (attempt === this.#winner) {
       attempt.release({ kind: 'error', error, sent: true, latency });
       this.#recover().note(attempt, 'committed', codeOf(error));
       this.fail(error);
-    } else if (this.#body?.failed || isRequestError(error)) {
-      attempt.release({ kind: 'cancelled' });
-      this.fail(this.#body?.failed ? this.#body.error : error);
     } else {
       const sent = attempt.phase !== 'unsent';
       attempt.release({ kind: 'error', error, sent, latency }, isShortage(error));
@@ -311,6 +311,13 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
       leave();
       release();
     };
+  }
+
+  /** Ends the call by something of the caller's own, which says nothing of the service. */
+  spoil(error: unknown): void {
+    this.#judge('neutral');
+    this.#abandonAll({ error: error as Error, blameless: false });
+    this.fail(error);
   }
 
   /** Ends the call, unless it has ended. */

@@ -536,7 +536,10 @@ describe('streamed bodies', () => {
     await script.service.close();
   });
 
-  it('that throw fail the call with their own error, and nobody is blamed', async () => {
+  it.each([
+    ['before the answer', undefined],
+    ['when the answer has begun', 200],
+  ])('that throw %s fail the call with their own error, and nobody is blamed', async (_, status) => {
     const script = new Script(3);
     const mistake = new Error('the disk is gone');
     const body = (async function* () {
@@ -546,6 +549,7 @@ describe('streamed bodies', () => {
     const caller = script.call({ method: 'PUT', body: body as never });
     await script.settle();
     script.last.send();
+    if (status !== undefined) script.last.head(status);
     await expect(read(script.last)).rejects.toBe(mistake);
     script.last.fail(mistake);
     await script.clock.advance(300);

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { leastConnection } from '../../src/balancers/least-connection.ts';
@@ -11,7 +13,7 @@ import type { Resolver, ResolverListener } from '../../src/core/resolver.ts';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { endpoint } from '../../src/testing/values.ts';
-import { type Caller, errno, Script } from '../support/script.ts';
+import { Caller, errno, Script } from '../support/script.ts';
 
 /** Fails so many calls at whatever they are sent to. */
 async function failures(script: Script, count: number): Promise<void> {
@@ -354,6 +356,33 @@ describe('the circuit of a service', () => {
     }
     expect(script.call().error).toBeUndefined();
     for (const exchange of script.exchanges) exchange.answer();
+    await script.service.close();
+  });
+
+  it('does not count what the caller’s own body or handler did', async () => {
+    const script = new Script(2, options);
+    await script.settle();
+    const mine = new Error('mine');
+    for (let i = 0; i < 20; i++) {
+      const body = Readable.from(
+        (async function* () {
+          yield 'x';
+          throw mine;
+        })(),
+      );
+      const sender = script.call({ method: 'POST', body: body as never });
+      const { options } = script.last.send();
+      await text(options.body as never).catch((error) => script.last.fail(error));
+      expect(sender.error).toBe(mine);
+      const thrower = new Caller();
+      thrower.onResponseStart = () => {
+        throw mine;
+      };
+      script.call({}, thrower);
+      script.last.send().head(103);
+      expect(thrower.error).toBe(mine);
+    }
+    expect(script.service.snapshot().circuit).toBe('closed');
     await script.service.close();
   });
 });
