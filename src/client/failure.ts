@@ -27,6 +27,8 @@ const requestErrors = new Set([
   'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
   'ERR_INVALID_CHAR',
   'ERR_HTTP_INVALID_HEADER_VALUE',
+  // The file behind a Blob is not what it was.
+  'NotReadableError',
 ]);
 
 export function isRequestError(error: Error): boolean {
