@@ -101,10 +101,16 @@ export class StreamedBody {
   #keep(chunk: Uint8Array | string): void {
     if (this.#chunks === undefined) return;
     this.#size += typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.byteLength;
-    if (this.#size > this.#limit) this.#chunks = undefined;
+    // Nor is anything kept that has no size: undici refuses it.
+    if (!(this.#size <= this.#limit)) this.#chunks = undefined;
     // Copied: a source may use its buffer again.
-    else this.#chunks.push(typeof chunk === 'string' ? chunk : Uint8Array.from(chunk));
+    else this.#chunks.push(typeof chunk === 'string' ? chunk : copied(chunk));
   }
+}
+
+/** The bytes of any view, of which `Uint8Array.from` would take the elements. */
+function copied({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength).slice();
 }
 
 interface WithState extends Readable {

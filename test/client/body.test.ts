@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable, Stream } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { StreamedBody } from '../../src/client/body.ts';
 import { type Client, type ClientRequestOptions, createClient } from '../../src/client/client.ts';
@@ -226,6 +227,14 @@ describe('a request with a stream', () => {
     expect(client.snapshot().endpoints).toMatchObject([{ calls: 0, failures: 0 }]);
   });
 
+  it('of what is neither text nor bytes fails as undici says it, and blames nobody', async () => {
+    const { at } = await recording();
+    await using client = createClient('http://orders.shop', { resolver: new FakeResolver([at]) });
+    const body = Readable.from([{ id: 1 }]);
+    await expect(client.request({ path: '/', body })).rejects.toThrow(/Received an instance of Object/);
+    expect(client.snapshot()).toMatchObject({ retries: 0, endpoints: [{ failures: 0 }] });
+  });
+
   it('that fails while it is connected fails with it, and blames nobody', async () => {
     await using client = createClient('http://orders.shop', {
       resolver: new FakeResolver([await refusingEndpoint()]),
@@ -279,6 +288,18 @@ describe('StreamedBody', () => {
     for (const body of [Readable.from(['x']), new Blob(['x']).stream(), (function* () {})()]) {
       expect(StreamedBody.of(body, 100)).toBeInstanceOf(StreamedBody);
     }
+  });
+
+  it('keeps the bytes of whatever view they come in', async () => {
+    const views = [
+      Uint16Array.of(0x4142, 0x4344),
+      new DataView(Uint8Array.of(69, 70).buffer),
+      Buffer.from('GH'),
+    ];
+    const body = StreamedBody.of(views, 100) as StreamedBody;
+    for await (const _ of body);
+    expect(body.length).toBe(8);
+    expect(await text(body as never)).toBe('BADCEFGH');
   });
 
   it('keeps copies: a source may use its buffer again', async () => {
