@@ -91,6 +91,7 @@ export class Fleet {
   reconcile(endpoints: readonly Endpoint[]): Difference {
     const added: Endpoint[] = [];
     const removed: Endpoint[] = [];
+    const gone: LiveBackend[] = [];
     let retold = false;
     const seen = new Set<string>();
     for (const endpoint of endpoints) {
@@ -110,7 +111,7 @@ export class Fleet {
       }
       if (known !== undefined) {
         removed.push(known.endpoint);
-        this.#drain(known);
+        gone.push(known);
       }
       added.push(endpoint);
       const { clock } = this.#context;
@@ -121,11 +122,13 @@ export class Fleet {
         if (seen.has(id)) continue;
         this.#backends.delete(id);
         removed.push(backend.endpoint);
-        this.#drain(backend);
+        gone.push(backend);
       }
     }
     const changed = retold || added.length > 0 || removed.length > 0;
     if (changed) this.#refresh(retold);
+    // Behind that: who is told that a call of theirs was cut may make another at once.
+    for (const backend of gone) this.#drain(backend);
     const unique = seen.size === endpoints.length ? endpoints : distinct(endpoints);
     return { endpoints: unique, added, removed, changed };
   }

@@ -517,6 +517,22 @@ describe('the set', () => {
     await script.service.close();
   });
 
+  it('that changes is there for a call that is made because another was cut by it', async () => {
+    const script = new Script(1, { pool: { drainTimeout: 0 }, retry: false });
+    await script.settle();
+    const cut = new Caller();
+    const next = new Caller();
+    cut.onResponseError = () => void script.call({}, next);
+    script.call({}, cut);
+    script.last.send();
+    script.resolver.set(['10.0.0.2:80']);
+    expect(script.last.endpoint.id).toBe('10.0.0.2:80');
+    script.last.answer();
+    expect(next.status).toBe(200);
+    expect(script.count('error')).toBe(0);
+    await script.service.close();
+  });
+
   it('is kept when the source fails, and called stale until it is confirmed', async () => {
     const script = new Script(2);
     await script.settle();
