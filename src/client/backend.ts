@@ -16,6 +16,7 @@ export class LiveBackend extends BackendStats {
   failures = 0;
   #connect: (endpoint: Endpoint) => Dispatcher;
   #dispatcher: Dispatcher | undefined;
+  #draining = false;
   #closing: Promise<void> | undefined;
   /** Dispatchers that were replaced, each until its calls have ended. */
   readonly #replaced = new Map<Dispatcher, Promise<void>>();
@@ -38,7 +39,7 @@ export class LiveBackend extends BackendStats {
   }
 
   get draining(): boolean {
-    return this.#closing !== undefined;
+    return this.#draining;
   }
 
   /** How errors and events name it: the pod's name where known. */
@@ -49,6 +50,8 @@ export class LiveBackend extends BackendStats {
 
   /** Closes idle sockets at once, lets calls in flight finish for `timeout` ms, and then destroys what is left. */
   drain(clock: Clock, timeout: number): Promise<void> {
+    // Before anything is cut: what ends by that is no failure of this backend.
+    this.#draining = true;
     this.#closing ??= this.#drain(clock, timeout);
     return this.#closing;
   }

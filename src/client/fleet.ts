@@ -135,7 +135,7 @@ export class Fleet {
 
   /** A use that began in `epoch` of the backend's circuit has ended, and says something about its health. */
   judge(backend: LiveBackend, failed: boolean, epoch: number): void {
-    if (backend.draining) return;
+    if (backend.draining || this.#cut !== undefined) return;
     if (backend.circuit === undefined) {
       const { clock, random } = this.#context;
       const settings = this.#context.settings().endpointCircuit;

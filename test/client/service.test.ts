@@ -256,6 +256,25 @@ describe('ejection', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it.each([
+    ['leave the set', (script: Script) => script.resolver.set([])],
+    ['are destroyed', (script: Script) => script.service.destroy(errno('UND_ERR_DESTROYED'))],
+  ])('does not blame endpoints that %s for the calls that are cut by it', async (_, end) => {
+    const script = new Script(3, {
+      pool: { drainTimeout: 0 },
+      retry: false,
+      circuit: { endpoint: { consecutive: 1 } },
+    });
+    await script.settle();
+    const caller = script.call();
+    script.last.send();
+    end(script);
+    expect(caller.error).toMatchObject({ code: 'UND_ERR_DESTROYED' });
+    await script.service.close();
+    expect(script.count('ejected')).toBe(0);
+    expect(script.clock.pending).toBe(0);
+  });
+
   it('leaves calls in flight alone, and close() cuts them after the drain timeout', async () => {
     const script = new Script(2, { pool: { drainTimeout: 1_000 }, timeout: { total: 600_000 } });
     const [long, hung] = [script.call({ method: 'POST' }), script.call({ method: 'POST' })];
