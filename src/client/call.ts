@@ -443,7 +443,10 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
 
   #end(): void {
     this.#done = true;
-    this.#service.deadlines.remove(this);
+    const { deadlines, closed } = this.#service;
+    deadlines.remove(this);
+    // Between two attempts it may outlive everything else.
+    if (closed) deadlines.rest();
     this.#stopWaiting?.();
     this.#stopWaiting = undefined;
   }
