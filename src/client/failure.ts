@@ -80,7 +80,9 @@ export function retryAfter(value: string | undefined, wallClock: number): number
   if (value === undefined) return undefined;
   const text = value.trim();
   if (/^\d+$/.test(text)) return Number(text) * 1_000;
-  const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
+  // The form of C's asctime names no zone, and means GMT.
+  const zoned = / \d{4}$/.test(text) ? `${text} GMT` : text;
+  const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(zoned) : Number.NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallClock);
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   headerValue,
   isIdempotentMethod,
@@ -42,6 +42,15 @@ describe('withHeader', () => {
 });
 
 describe('retryAfter', () => {
+  const { TZ } = process.env;
+  beforeAll(() => {
+    process.env['TZ'] = 'America/New_York';
+  });
+  afterAll(() => {
+    if (TZ === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = TZ;
+  });
+
   it.each<[string | undefined, number | undefined]>([
     [undefined, undefined],
     ['', undefined],
@@ -53,6 +62,7 @@ describe('retryAfter', () => {
     ['Infinity', undefined],
     ['Tue, 14 Nov 2023 22:13:21 GMT', 1_000],
     ['Tuesday, 14-Nov-23 22:13:21 GMT', 1_000],
+    ['Tue Nov 14 22:13:21 2023', 1_000],
     ['Mon, 13 Nov 2000 00:00:00 GMT', 0],
     ['Tue, 99 Nov 2023', undefined],
     ['x'.repeat(1e6), undefined],
