@@ -181,6 +181,22 @@ describe.each(Object.keys(ways))('%s', (way) => {
     },
   );
 
+  it('fails with the error of a stream that fails while the call waits, and the process lives on', async () => {
+    const { at, received } = await recording();
+    const resolver = new FakeResolver();
+    await using client = createClient('http://orders.shop', { resolver });
+    const body = new Readable({ read() {} });
+    const call = send(client, body).catch((caught: unknown) => caught);
+    const gone = new Error('no such file');
+    body.destroy(gone);
+    await new Promise((resolve) => setImmediate(resolve));
+    resolver.set([at]);
+    const error = (await call) as Error;
+    expect([error, error.cause]).toContain(gone);
+    expect(received.filter(({ body }) => body !== '')).toEqual([]);
+    expect(client.snapshot()).toMatchObject({ retries: 0, endpoints: [{ failures: 0 }] });
+  });
+
   it('destroys a stream that it could not send, so that its source is not left open', async () => {
     await using client = createClient('http://orders.shop', {
       resolver: new FakeResolver([await refusingEndpoint()]),
@@ -211,20 +227,6 @@ describe('a request with a stream', () => {
     for (const body of [new PassThrough().end('contents'), new PassThrough().setEncoding('utf8').end('ä')])
       await (await client.request({ path: '/', body })).body.dump();
     expect(received.map(({ length }) => length)).toEqual(['8', '8', undefined, '2']);
-  });
-
-  it('that fails before it is read fails with it, and the process lives on', async () => {
-    const { at, received } = await recording();
-    const resolver = new FakeResolver();
-    await using client = createClient('http://orders.shop', { resolver });
-    const gone = new Error('no such file');
-    const body = new Readable({ read() {} }).destroy(gone);
-    const call = client.request({ path: '/', method: 'POST', body });
-    await expect(once(body, 'close')).rejects.toBe(gone);
-    resolver.set([at]);
-    await expect(call).rejects.toBe(gone);
-    expect(received).toEqual([]);
-    expect(client.snapshot().endpoints).toMatchObject([{ calls: 0, failures: 0 }]);
   });
 
   it('of what is neither text nor bytes fails as undici says it, and blames nobody', async () => {

@@ -107,13 +107,14 @@ function ofStream(source: AsyncIterable<unknown>): RequestBody | undefined {
       },
     };
   }
+  // It may fail before it is read: an error event that nobody awaits would end the process.
+  if (source instanceof Readable) source.on('error', nothing);
   return {
     type: undefined,
     length: undefined,
     replayable: false,
     payload: () => bytesOf(source),
     cancel: () => {
-      // Without the reason: an error event that nobody awaits would end the process.
       if (source instanceof Readable) source.destroy();
     },
   };
