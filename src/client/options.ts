@@ -68,7 +68,10 @@ export interface RetryOptions {
   readonly budget?: BudgetOptions | false;
 }
 
-/** A second attempt at another endpoint while the first is still out. Idempotent calls only. */
+/**
+ * A second attempt at another endpoint while the first is still out. Idempotent calls only; paid from the retry budget,
+ * which with `retry: false` is the default one.
+ */
 export interface HedgeOptions {
   /** ms after which the second attempt starts; with `percentile`, the least that is waited. */
   readonly delay?: number;

@@ -40,8 +40,9 @@ const streams = 100;
 export function settingsOf(options: ServiceOptions): Settings {
   const { timeout = {}, retry = {}, hedge = false, circuit = {}, pool = {}, queue = {} } = options;
   const { endpoint = {}, service = false } = circuit;
-  const { budget = {} } = retry === false ? { budget: false as const } : retry;
   const tries = retry === false ? {} : retry;
+  // Hedges are paid from it, too.
+  const { budget = {} } = tries;
   return {
     total: timeout.total ?? 10_000,
     attempt: timeout.attempt ?? Number.POSITIVE_INFINITY,

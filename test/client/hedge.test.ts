@@ -71,6 +71,16 @@ describe('hedging', () => {
     await script.service.close();
   });
 
+  it('is paid for though there are no retries: by the default budget', async () => {
+    const script = new Script(3, { hedge: { delay: 50 }, retry: false });
+    for (let i = 0; i < 500; i++) script.call();
+    await script.settle();
+    await script.clock.advance(60);
+    expect(script.service.snapshot().retries).toBe(100 + 500 * 0.2);
+    for (const exchange of script.exchanges) exchange.answer();
+    await script.service.close();
+  });
+
   it('loses nothing when one of the two fails, whichever it is', async () => {
     for (const lost of [0, 1]) {
       const script = new Script(3, { hedge: { delay: 50 } });
