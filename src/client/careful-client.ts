@@ -190,6 +190,8 @@ export class CarefulClient extends Client {
   readonly #line: Line;
   readonly #maxAge: number;
   #connected = Number.POSITIVE_INFINITY;
+  /** A request waits until it is known whether the connection is being closed. */
+  #held: Promise<void> | undefined;
 
   /** `maxAge`: ms, the `clientTtl` of its Pool. */
   static of(origin: URL, options: ClientType.Options, limit: IdleLimit, maxAge: number): CarefulClient {
@@ -225,9 +227,13 @@ export class CarefulClient extends Client {
     const idle = line.doubtful;
     if (idle !== undefined) {
       if (!(options.idempotent ?? isIdempotentMethod(options.method)) && this.stats.size === 0) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#held = promise;
         line.witness(idle, () => {
+          this.#held = undefined;
           line.socket?.destroy();
           super.dispatch(options, handler);
+          resolve();
         });
         // As for every request: taken, and no room for another.
         return false;
@@ -236,6 +242,13 @@ export class CarefulClient extends Client {
     }
     line.begin();
     return super.dispatch(options, handler);
+  }
+
+  override close(): Promise<void>;
+  override close(callback: () => void): void;
+  override close(...args: []): Promise<void> {
+    // It was taken, and is to finish like the rest.
+    return this.#held === undefined ? super.close(...args) : this.#held.then(() => super.close(...args));
   }
 
   override destroy(): Promise<void>;

@@ -360,6 +360,20 @@ describe('connections', () => {
     expect(server.connections).toBe(9);
   });
 
+  it('without a hint carry a POST that was made right before its client was closed', async () => {
+    await using server = await RawServer.start((socket, self) =>
+      onRequest(socket, self, () => socket.write(ok)),
+    );
+    const client = clientOf(server.endpoint);
+    await get(client);
+    await pause(100);
+    const last = post(client);
+    await client.close();
+    await last;
+    expect(server.requests).toBe(2);
+    expect(server.connections).toBe(2);
+  });
+
   it('are as many as the option allows, and calls wait for them in order', async () => {
     let running = 0;
     let most = 0;
