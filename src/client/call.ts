@@ -33,7 +33,7 @@ import { saysOfService, withAttempts } from './told-error.ts';
 export interface CallOptions {
   /** Calls with equal keys go to the same endpoint, for balancers that hash. */
   readonly hashKey?: string;
-  /** The call may run twice, whatever its method: it is retried like a GET. */
+  /** Whether the call may run twice, whatever its method. @default by the method, or an `Idempotency-Key` header */
   readonly idempotent?: boolean;
 }
 
@@ -277,8 +277,9 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
 
   get repeatable(): boolean {
     const { idempotent, method, headers } = this.#options;
-    if (idempotent === true || isIdempotentMethod(method)) return true;
+    if (typeof idempotent === 'boolean') return idempotent;
     return (
+      isIdempotentMethod(method) ||
       headerValue(headers, 'idempotency-key') !== undefined ||
       headerValue(headers, 'x-idempotency-key') !== undefined
     );

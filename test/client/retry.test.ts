@@ -185,6 +185,7 @@ describe('what may have been done already', () => {
     ['POST', { method: 'POST' }],
     ['PATCH', { method: 'PATCH' }],
     ['POST with a body', { method: 'POST', body: 'x' }],
+    ['a GET with idempotent: false', { idempotent: false }],
   ])('is never repeated for %s', async (_, options) => {
     const script = new Script(3);
     const caller = await play(script, options, ambiguous);
