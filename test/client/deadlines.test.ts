@@ -133,7 +133,7 @@ describe('Deadlines', () => {
     const until = performance.now() + 150;
     while (performance.now() < until);
     setImmediate(() => turns.push(entry.expired === undefined ? 'waiting' : 'expired'));
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await expect.poll(() => entry.expired).toBeDefined();
     expect(turns).toEqual(['waiting']);
     expect(entry.expired?.late).toBeGreaterThan(100);
 
