@@ -144,11 +144,12 @@ class Agent extends ClosableDispatcher {
   subscribe<E extends ClientEvent>(event: E, listener: Listener<E>): () => void {
     const entry = { event, listener: listener as Listener<never> };
     this.#listeners.push(entry);
-    const stops = [...this.#services.values()].map((service) => service.events.on(event, listener));
+    for (const service of this.#services.values()) service.events.on(event, listener);
     return () => {
       const at = this.#listeners.indexOf(entry);
       if (at !== -1) this.#listeners.splice(at, 1);
-      for (const stop of stops) stop();
+      // Those too that have come since.
+      for (const service of this.#services.values()) service.events.off(event, listener);
     };
   }
 

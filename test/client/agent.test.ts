@@ -156,16 +156,15 @@ describe('ServiceAgent', () => {
   });
 
   it('hears of every service, also of those that come later', async () => {
-    const agent = new ServiceAgent({
-      resolver: new FakeResolver(['10.0.0.1:80']),
-      transport: new FakeTransport(),
-    });
+    const resolver = new FakeResolver(['10.0.0.1:80']);
+    const agent = new ServiceAgent({ resolver, transport: new FakeTransport() });
     const heard: string[] = [];
     const stop = agent.subscribe('endpoints', ({ target }) => heard.push(target));
     for (const origin of ['http://one', 'http://two:81']) {
       await (await agent.request({ origin, path: '/', method: 'GET' })).body.dump();
     }
     stop();
+    resolver.set(['10.0.0.2:80']);
     await (await agent.request({ origin: 'http://three', path: '/', method: 'GET' })).body.dump();
     expect(heard).toEqual(['one', 'two:81']);
     await agent.close();
