@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { Balancer, PickRequest } from '../core/balancer.ts';
-import type { Clock, Random } from '../core/clock.ts';
+import { type Clock, holdProcess, type Random } from '../core/clock.ts';
 import { disown } from '../core/disown.ts';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import {
@@ -315,12 +315,18 @@ export class Service implements Judge {
   async #close(): Promise<void> {
     // Behind the assignment of #closing: whoever is told must see a closed service.
     await Promise.resolve();
-    const stopped = this.#discovery.close();
-    this.#circuit?.close();
-    const due = this.clock.now() + this.settings.drainTimeout;
-    await Promise.all([stopped, this.#fleet.close()]);
-    await this.upgrades.drain(this.clock, due - this.clock.now());
-    this.deadlines.rest();
+    // A body that nobody reads keeps no process alive, but whoever awaits this is to hear of its end.
+    const release = holdProcess();
+    try {
+      const stopped = this.#discovery.close();
+      this.#circuit?.close();
+      const due = this.clock.now() + this.settings.drainTimeout;
+      await Promise.all([stopped, this.#fleet.close()]);
+      await this.upgrades.drain(this.clock, due - this.clock.now());
+      this.deadlines.rest();
+    } finally {
+      release();
+    }
   }
 
   #connect(endpoint: Endpoint): Dispatcher {

@@ -227,19 +227,21 @@ const run = promisify(execFile);
 describe('a process', () => {
   const program = fileURLToPath(new URL('../support/short-life.ts', import.meta.url));
 
-  it.each(['closes', 'forgets to close', 'closes while a call hangs', 'has a dead resolver'])(
-    'that %s ends by itself',
-    { timeout: 20_000 },
-    async (how) => {
-      const { stdout, stderr } = await run(process.execPath, ['--no-warnings', program, how], {
-        timeout: 10_000,
-      });
-      const { idleSince, told } = JSON.parse(stdout) as { idleSince: number; told: string };
-      expect(Date.now() - idleSince).toBeLessThan(3_000);
-      expect(stderr).toBe('');
-      expect(told).toBe({ 'has a dead resolver': 'STEERSMAN_ERR_RESOLVE' }[how] ?? 'ok');
-    },
-  );
+  it.each([
+    'closes',
+    'forgets to close',
+    'closes while a call hangs',
+    'closes while nobody reads a body',
+    'has a dead resolver',
+  ])('that %s ends by itself', { timeout: 20_000 }, async (how) => {
+    const { stdout, stderr } = await run(process.execPath, ['--no-warnings', program, how], {
+      timeout: 10_000,
+    });
+    const { idleSince, told } = JSON.parse(stdout) as { idleSince: number; told: string };
+    expect(Date.now() - idleSince).toBeLessThan(3_000);
+    expect(stderr).toBe('');
+    expect(told).toBe({ 'has a dead resolver': 'STEERSMAN_ERR_RESOLVE' }[how] ?? 'ok');
+  });
 
   it('with no file descriptors left fails calls as unsent, blames no pod, and recovers', {
     timeout: 30_000,

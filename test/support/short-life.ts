@@ -8,7 +8,8 @@ import { FakeResolver } from '../../src/testing/fake-resolver.ts';
 const how = process.argv[2];
 
 const server = createServer((request, response) => {
-  if (request.url !== '/hang') response.end('ok');
+  if (request.url === '/endless') response.write(Buffer.alloc(1024 * 1024));
+  else if (request.url !== '/hang') response.end('ok');
 });
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 const given = process.argv.slice(3);
@@ -61,6 +62,7 @@ if (how === 'starves') {
 } else {
   const told = await call();
   const hung = how === 'closes while a call hangs' ? call('/hang') : undefined;
+  if (how === 'closes while nobody reads a body') await client.request('/endless');
   if (how !== 'forgets to close') await client.close();
   await hung;
   process.stdout.write(JSON.stringify({ told, idleSince: Date.now() }));
