@@ -25,6 +25,7 @@ import {
   withHeader,
 } from './failure.ts';
 import { kept } from './kept-options.ts';
+import { outgoing } from './outgoing.ts';
 import { type Recoverable, Recovery } from './recovery.ts';
 import type { Service } from './service.ts';
 import { saysOfService, withAttempts } from './told-error.ts';
@@ -181,20 +182,7 @@ export class Call extends Attempt implements Dispatcher.DispatchController, Pick
       }
       this.#arm();
     }
-    let options: Dispatcher.DispatchOptions & { servername?: string } = this.#options;
-    const { origin, protocol, servername } = service.identity;
-    const secure = protocol === 'https:';
-    if (secure || this.#body !== undefined || options.origin !== origin) {
-      options = { ...options, origin };
-      // Said, or undici would take a Host header for another server's name, and make a new connection for it.
-      if (secure) options.servername = servername;
-    }
-    if (this.#body !== undefined) {
-      options.body = this.#body as never;
-      const { length } = this.#body;
-      if (length !== undefined)
-        options.headers = withHeader(options.headers ?? null, 'content-length', String(length));
-    }
+    let options = outgoing(this.#options, service.identity, this.#body);
     if (settings.deadlineHeader !== undefined && this.totalDue !== Number.POSITIVE_INFINITY) {
       const left = Math.floor(Math.min(this.totalDue - now, settings.attempt));
       options = {
