@@ -250,6 +250,56 @@ describe('targets', () => {
     expect(await set(2)).toEqual(['192.0.2.2:81']);
   });
 
+  it('that cannot be looked up are dropped after maxStale, though the records are well', async () => {
+    server.srv('_http._tcp.orders.example', [
+      { target: 'a.example', port: 80 },
+      { target: 'b.example', port: 81 },
+    ]);
+    server.addresses('a.example', ['192.0.2.1']);
+    server.addresses('b.example', ['192.0.2.2']);
+    const { set, sets } = watch({ maxStale: 60_000 }, { host: 'orders.example.' });
+    await set(1);
+    server.fail('a.example', 'SERVFAIL');
+    let passed = 0;
+    while (sets.length === 1 && passed < 200_000) passed += await clock.round();
+    expect(await set(2)).toEqual(['192.0.2.2:81']);
+    expect(passed).toBeGreaterThanOrEqual(60_000);
+    expect(passed).toBeLessThanOrEqual(66_000);
+  });
+
+  it('none of which can be looked up leave a stale set, dropped after maxStale', async () => {
+    server.srv('_http._tcp.orders.example', [{ target: 'a.example', port: 80 }]);
+    server.addresses('a.example', ['192.0.2.1']);
+    const { set, sets, errors } = watch({ maxStale: 60_000 }, { host: 'orders.example.' });
+    await set(1);
+    server.fail('a.example', 'SERVFAIL');
+    await clock.round();
+    expect(errors).toHaveLength(1);
+    let passed = 0;
+    while (sets.length === 1 && passed < 200_000) passed += await clock.round();
+    expect(await set(2)).toEqual([]);
+    expect(errors.at(-1)?.message).toContain('has not been resolved for 60000 ms: its set is dropped');
+  });
+
+  it('of more than 5,000 addresses are cut in a repeatable way, with one warning', async () => {
+    const targets = Array.from({ length: 3 }, (_, i) => `t${i}.example`);
+    const records = targets.map((target, i) => ({ target, port: 80 + i }));
+    server.srv('_http._tcp.orders.example', records);
+    for (const [i, target] of targets.entries())
+      server.addresses(
+        target,
+        Array.from({ length: 2_000 }, (_, j) => `10.${i}.${j >> 8}.${j & 255}`),
+      );
+    const { set, sets, warnings } = watch({}, { host: 'orders.example.' });
+    expect(await set(1)).toHaveLength(5_000);
+    server.srv('_http._tcp.orders.example', records.toReversed());
+    await clock.round();
+    expect(sets).toHaveLength(1);
+    expect(warnings.map(({ message }) => message)).toEqual([
+      '_http._tcp.orders.example. has 6000 addresses: only the first 5000 in order are used',
+    ]);
+  });
+
   it('of "." or port 0 say that there is no such service', async () => {
     server.srv('_http._tcp.orders.example', [{ target: '.', port: 0 }]);
     expect(await watch({}, { host: 'orders.example.' }).set(1)).toEqual([]);

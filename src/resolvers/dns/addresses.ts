@@ -6,13 +6,11 @@ import { withDeadline } from './deadline.ts';
 import { type Asked, nobodyKnows, nothingThere, told } from './describe.ts';
 import { hostsAddresses } from './hosts.ts';
 import type { Finding } from './last-good.ts';
+import { limited } from './limited.ts';
 import type { DnsSettings } from './options.ts';
 import type { DnsConfig } from './resolv-conf.ts';
 import { searchNames } from './search.ts';
 import { ttlMs } from './ttl.ts';
-
-/** What a set of one host may hold; an answer over TCP has room for 4,090 A records. */
-const mostAddresses = 5_000;
 
 /** An answer of this many addresses may come near the 512 bytes of a datagram, beyond which TCP is needed. */
 const largeAnswer = 20;
@@ -172,11 +170,7 @@ export class Addresses {
 
   #union(): readonly string[] {
     const all = [...new Set(this.#families.flatMap(({ known }) => known))].sort();
-    if (all.length > mostAddresses)
-      this.#note(
-        `${this.#host} has ${all.length} addresses: only the first ${mostAddresses} in order are used`,
-      );
-    return all.slice(0, mostAddresses);
+    return limited(all, this.#host, (note) => this.#note(note));
   }
 
   /** Leaves out the addresses that may not be dialled; an answer with no other counts as failed. */

@@ -6,6 +6,7 @@ import { type Answer, ask } from './ask.ts';
 import { withDeadline } from './deadline.ts';
 import { type Asked, nobodyKnows, nothingThere } from './describe.ts';
 import type { Finding } from './last-good.ts';
+import { limited } from './limited.ts';
 import type { DnsSettings } from './options.ts';
 import type { DnsConfig } from './resolv-conf.ts';
 import { searchNames } from './search.ts';
@@ -86,13 +87,14 @@ export class Services {
       const complete = finding.items.length === names.length || names[0] === service;
       if (complete) return { ...finding, items: atPort(finding.items, records[0]?.port as number) };
     }
-    const { addressesOf, ttl, errors } = await this.#targets.find(names, signal);
-    const items = srvEndpoints(records, addressesOf);
+    const { addressesOf, ttl, current, errors } = await this.#targets.find(names, signal);
     const [error] = errors;
-    if (items.length > 0) {
-      this.#tell(
-        error === undefined ? '' : `${errors.length} of ${names.length} SRV targets: ${error.message}`,
-      );
+    if (current) {
+      const notes: string[] = [];
+      const items = limited(srvEndpoints(records, addressesOf), this.#name(), (note) => notes.push(note));
+      if (error !== undefined)
+        notes.push(`${errors.length} of ${names.length} SRV targets: ${error.message}`);
+      this.#tell(notes.join('; '));
       return { kind: 'found', items, ttl };
     }
     if (error !== undefined) return { kind: 'failed', error };

@@ -1,5 +1,6 @@
 import type { DiscoveryWarning } from '../../core/errors.ts';
 import { Addresses } from './addresses.ts';
+import type { Finding } from './last-good.ts';
 import type { DnsSettings } from './options.ts';
 
 /** Targets that are looked up at the same time. */
@@ -11,6 +12,10 @@ const retryAfter = 5_000;
 interface Lookup {
   readonly addresses: Addresses;
   items: readonly string[];
+  /** Why it could not be looked up the last time. */
+  error: Error | undefined;
+  /** ms of the clock when `items` was last confirmed. */
+  confirmed: number;
   /** ms of the clock until which `items` hold. */
   expires: number;
 }
@@ -19,7 +24,9 @@ export interface TargetAddresses {
   readonly addressesOf: ReadonlyMap<string, readonly string[]>;
   /** ms until the first of them expires. */
   readonly ttl: number;
-  /** Why some could not be looked up now; what they last had is kept. */
+  /** Whether any of the addresses is more than what a target last had. */
+  readonly current: boolean;
+  /** Why some could not be looked up; what they last had is kept for `maxStale`. */
   readonly errors: readonly Error[];
 }
 
@@ -41,33 +48,44 @@ export class Targets {
 
   /** The addresses of these targets, and from now on of no others. */
   async find(names: readonly string[], signal: AbortSignal): Promise<TargetAddresses> {
-    const { clock, minTtl, maxTtl } = this.#settings;
+    const { clock } = this.#settings;
     this.#lookups = new Map(names.map((name) => [name, this.#lookups.get(name) ?? this.#lookup(name)]));
     const all = [...this.#lookups.values()];
     const due = all.filter(({ expires }) => expires <= clock.now());
-    const errors: Error[] = [];
     const worker = async (): Promise<void> => {
-      for (let lookup = due.pop(); lookup !== undefined; lookup = due.pop()) {
-        const finding = await lookup.addresses.findBefore(signal);
-        if (finding.kind === 'failed') errors.push(finding.error);
-        else lookup.items = finding.kind === 'found' ? finding.items : [];
-        const ttl = finding.kind === 'found' ? Math.max(finding.ttl, minTtl) : retryAfter;
-        lookup.expires = clock.now() + Math.min(ttl, maxTtl);
-      }
+      for (let lookup = due.pop(); lookup !== undefined; lookup = due.pop())
+        this.#learn(lookup, await lookup.addresses.findBefore(signal));
     };
     await Promise.all(Array.from({ length: parallel }, worker));
     return {
       addressesOf: new Map([...this.#lookups].map(([name, { items }]) => [name, items])),
       ttl:
         all.reduce((least, { expires }) => Math.min(least, expires), Number.POSITIVE_INFINITY) - clock.now(),
-      errors,
+      current: all.some(({ error, items }) => error === undefined && items.length > 0),
+      errors: all.flatMap(({ error }) => error ?? []),
     };
+  }
+
+  #learn(lookup: Lookup, finding: Finding<string>): void {
+    const { clock, minTtl, maxTtl, maxStale } = this.#settings;
+    const now = clock.now();
+    const ttl = finding.kind === 'found' ? Math.max(finding.ttl, minTtl) : retryAfter;
+    lookup.expires = now + Math.min(ttl, maxTtl);
+    lookup.error = finding.kind === 'failed' ? finding.error : undefined;
+    if (finding.kind !== 'failed') {
+      lookup.items = finding.kind === 'found' ? finding.items : [];
+      lookup.confirmed = now;
+    } else if (now - lookup.confirmed >= maxStale) {
+      lookup.items = [];
+    }
   }
 
   #lookup(name: string): Lookup {
     return {
       addresses: new Addresses(`${name}.`, this.#settings, this.#warn),
       items: [],
+      error: undefined,
+      confirmed: Number.NEGATIVE_INFINITY,
       expires: Number.NEGATIVE_INFINITY,
     };
   }
