@@ -4,6 +4,7 @@ import { isError } from '../core/errors.ts';
 import { checkOptions, duration, func, implementing } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { type Target, targetName } from '../core/target.ts';
+import { undisturbed } from '../core/undisturbed.ts';
 import { type EndpointEntry, parseEntries, toEndpoints } from './entries.ts';
 import { backoff, rounds } from './rounds.ts';
 
@@ -57,7 +58,8 @@ export function polling(
             if (closing.aborted) return 0;
             failures++;
             const reason = isError(cause) ? cause.message : String(cause);
-            listener.onError(new Error(`lookup of ${targetName(target)} failed: ${reason}`, { cause }));
+            const error = new Error(`lookup of ${targetName(target)} failed: ${reason}`, { cause });
+            undisturbed(() => listener.onError(error));
             return known === undefined
               ? backoff(failures, 100, 5_000, random)
               : backoff(failures, 1_000, 30_000, random);
@@ -67,7 +69,7 @@ export function polling(
           const isNews = failures > 0 || known === undefined || !sameEndpoints(known, endpoints);
           failures = 0;
           known = endpoints;
-          if (isNews) listener.onEndpoints(endpoints, { source: 'polling', ttl });
+          if (isNews) undisturbed(() => listener.onEndpoints(endpoints, { source: 'polling', ttl }));
           return ttl * (0.9 + 0.2 * random());
         },
         { clock, random },

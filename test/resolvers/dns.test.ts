@@ -11,7 +11,7 @@ import { type DnsOptions, dns } from '../../src/resolvers/dns.ts';
 import { fixed } from '../../src/resolvers/fixed.ts';
 import { seeded } from '../../src/testing/seeded.ts';
 import { DnsServer, DnsWorker } from './support/dns-server.ts';
-import { RoundClock, until, type Watching, watching } from './support/watching.ts';
+import { RoundClock, uncaught, until, type Watching, watching } from './support/watching.ts';
 
 const name = 'orders.shop.svc.cluster.local';
 const search = ['app.svc.cluster.local', 'svc.cluster.local', 'cluster.local'];
@@ -868,6 +868,40 @@ describe('bad input', () => {
     [JSON.parse('{"__proto__": 1, "constructor": 2}'), /unknown option (__proto__|constructor)/],
   ])('options %j are refused, naming what is wrong', (options, message) => {
     expect(() => dns(options as DnsOptions)).toThrow(message);
+  });
+});
+
+describe('a listener that throws', () => {
+  it('ends neither its own watch nor those of others, and what it threw is not lost', async () => {
+    server.addresses(name, ['10.0.0.1']);
+    const shared = resolver();
+    const { thrown, restore } = uncaught();
+    const clumsy = shared.watch(
+      { protocol: 'http:', host: 'orders.shop', port: 80 },
+      {
+        onEndpoints: () => {
+          throw new Error('of a set');
+        },
+        onError: () => {
+          throw new Error('of an error');
+        },
+      },
+    );
+    try {
+      const other = watching(shared);
+      open.push(other);
+      await other.set(1);
+      server.fail(name, 'SERVFAIL');
+      await clock.round();
+      await other.error(1);
+      server.addresses(name, ['10.0.0.2']);
+      await clock.round();
+      expect(await other.set(2)).toEqual(['10.0.0.2:8080']);
+      expect(thrown.map(String)).toEqual(['Error: of a set', 'Error: of an error', 'Error: of a set']);
+    } finally {
+      await clumsy.close();
+      restore();
+    }
   });
 });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Lookup, polling } from '../../src/resolvers/polling.ts';
 import { FakeClock } from '../../src/testing/fake-clock.ts';
 import { seeded } from '../../src/testing/seeded.ts';
-import { type Watching, watching } from './support/watching.ts';
+import { uncaught, type Watching, watching } from './support/watching.ts';
 
 interface Polled extends Watching {
   readonly clock: FakeClock;
@@ -52,6 +52,30 @@ describe('polling', () => {
     await busy.clock.advance(1_000);
     expect(busy.signals.length).toBeLessThanOrEqual(12);
     await busy.watch.close();
+  });
+
+  it('goes on when a listener throws, and loses nothing of it', async () => {
+    const clock = new FakeClock();
+    const resolver = polling(() => ({ endpoints: ['10.0.0.1:80'], ttl: 1_000 }), {
+      clock,
+      random: seeded(1),
+    });
+    const { thrown, restore } = uncaught();
+    const watch = resolver.watch(
+      { protocol: 'http:', host: 'orders', port: 80 },
+      {
+        onEndpoints: () => {
+          throw new Error('of a set');
+        },
+        onError() {},
+      },
+    );
+    await clock.advance(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    restore();
+    expect(thrown.map(String)).toEqual(['Error: of a set']);
+    expect(clock.next).toBeGreaterThanOrEqual(900);
+    await watch.close();
   });
 
   it('reports the same set once, and again after an error', async () => {

@@ -1,5 +1,6 @@
 import { DiscoveryWarning } from '../../core/errors.ts';
 import type { Watch } from '../../core/resolver.ts';
+import { undisturbed } from '../../core/undisturbed.ts';
 import type { Report } from './last-good.ts';
 
 /** One running source, who watches it, and what somebody who comes later has missed. */
@@ -20,7 +21,11 @@ export class Shared<T> {
   readonly #sources = new Map<string, Source<T>>();
 
   /** `open` starts the source of this key where none runs yet. */
-  watch(key: string, open: (report: Report<T>) => Watch, report: Report<T>): Watch {
+  watch(key: string, open: (report: Report<T>) => Watch, listener: Report<T>): Watch {
+    const report: Report<T> = {
+      items: (items, ttl) => undisturbed(() => listener.items(items, ttl)),
+      error: (error) => undisturbed(() => listener.error(error)),
+    };
     const source = this.#sources.get(key) ?? this.#start(key, open);
     source.users++;
     let closed: Promise<void> | undefined;

@@ -3,6 +3,7 @@ import type { Endpoint } from '../../core/endpoint.ts';
 import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
 import type { ResolverListener, Watch } from '../../core/resolver.ts';
 import { parseServiceName, type Target, targetName } from '../../core/target.ts';
+import { undisturbed } from '../../core/undisturbed.ts';
 import { ApiServer } from './api-server.ts';
 import { type ConfigOptions, clusterConfig } from './config.ts';
 import { WatchError, type WatchErrorCode } from './errors.ts';
@@ -187,18 +188,7 @@ export class TargetWatch implements Watch, Subscriber {
   #tell(endpoints: readonly Endpoint[], { resourceVersion }: ServiceWatch, note: string | undefined): void {
     this.#told = endpoints;
     const info = { source: 'kubernetes', resourceVersion, ...(note === undefined ? {} : { note }) };
-    this.#call(() => this.#listener.onEndpoints(endpoints, info));
-  }
-
-  /** What a listener throws is its own, and must not end a watch that others share. */
-  #call(listener: () => void): void {
-    try {
-      listener();
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    undisturbed(() => this.#listener.onEndpoints(endpoints, info));
   }
 
   onError(reported: Error): void {
@@ -212,7 +202,7 @@ export class TargetWatch implements Watch, Subscriber {
       this.#failing = true;
       this.#live = false;
     }
-    this.#call(() => this.#listener.onError(error));
+    undisturbed(() => this.#listener.onError(error));
   }
 
   /** Whether waiting will not help, so that callers are to be told at once. */

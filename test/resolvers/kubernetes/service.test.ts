@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DiscoveryWarning, ResolveError } from '../../../src/core/errors.ts';
 import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kubernetes.ts';
 import { FakeClock, FakeCluster } from '../../../src/testing/index.ts';
+import { uncaught } from '../support/watching.ts';
 import { transcript } from './fixtures.ts';
 import { Listening } from './listening.ts';
 import { listOf, reply, ScriptedApi, sliceOf, status, stream } from './scripted-api.ts';
@@ -593,10 +594,7 @@ test('Services of one name in two namespaces are two', async () => {
 
 test('what a listener throws does not end the watch', async () => {
   const orders = await cluster.service('orders', { replicas: 1 });
-  const thrown: unknown[] = [];
-  const before = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  process.on('uncaughtException', (error) => thrown.push(error));
+  const { thrown, restore } = uncaught();
   try {
     const sets: number[] = [];
     const second = Promise.withResolvers<void>();
@@ -622,7 +620,6 @@ test('what a listener throws does not end the watch', async () => {
     expect(thrown).toHaveLength(2);
     expect(heard.errors).toEqual([]);
   } finally {
-    process.removeAllListeners('uncaughtException');
-    for (const listener of before) process.on('uncaughtException', listener);
+    restore();
   }
 });

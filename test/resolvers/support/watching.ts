@@ -39,6 +39,21 @@ class News {
   }
 }
 
+/** Collects what would end the process, until it is restored. */
+export function uncaught(): { readonly thrown: unknown[]; restore(): void } {
+  const thrown: unknown[] = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', (error) => thrown.push(error));
+  return {
+    thrown,
+    restore() {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of before) process.on('uncaughtException', listener);
+    },
+  };
+}
+
 /** A watch and all it has said. */
 export interface Watching {
   readonly watch: Watch;
