@@ -1,9 +1,9 @@
-import { Resolver as DnsClient } from 'node:dns/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { adaptive } from '../balancers/adaptive.ts';
 import { systemClock, systemRandom } from '../core/clock.ts';
 import type { Target } from '../core/target.ts';
 import { auto } from '../resolvers/auto.ts';
+import { existence } from '../resolvers/dns/existence.ts';
 import { isInCluster } from '../resolvers/kubernetes/in-cluster.ts';
 import { clusterNames } from '../resolvers/kubernetes/namespace.ts';
 import type { ServiceOptions } from './options.ts';
@@ -83,25 +83,11 @@ export interface Environment {
   now(): number;
 }
 
-/** How long the cluster's DNS may take to say whether a name exists, in ms. */
-const lookupTimeout = 1_000;
-
 export function environment(): Environment {
   return {
     inCluster: isInCluster(),
     clusterDomain: clusterNames().domain,
     now: () => systemClock.now(),
-    lookup: async (name) => {
-      const client = new DnsClient({ timeout: lookupTimeout, tries: 2 });
-      try {
-        await client.resolve4(name);
-        return true;
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        // A name without an IPv4 address exists all the same.
-        if (code === 'ENODATA') return true;
-        return code === 'ENOTFOUND' ? false : undefined;
-      }
-    },
+    lookup: existence(),
   };
 }
