@@ -98,10 +98,7 @@ class Agent extends ClosableDispatcher {
     const host = url.hostname;
     const route = routeOf(host, this.#env);
     if (route !== 'ask') return route === 'ours';
-    return (
-      this.#hosts.known(host) ??
-      this.#hosts.ask(host, `${host.replace(/\.$/, '')}.svc.${this.#env.clusterDomain}.`)
-    );
+    return this.#hosts.known(host) ?? this.#hosts.ask(host, `${host}.svc.${this.#env.clusterDomain}.`);
   }
 
   /** The service of this origin, if it has been called before. */

@@ -10,16 +10,18 @@ export interface RoutingSettings {
 
 /**
  * Judges a host by its name alone. One label, `*.svc` and `*.svc.<cluster domain>` are services; two labels may be
- * (`orders.shop`) or not (`example.com`), which only the cluster knows; more labels are not. Outside a cluster only
- * one label is.
+ * (`orders.shop`) or not (`example.com`), which only the cluster knows; more labels are not, nor is anything else
+ * with a trailing dot. Outside a cluster only one label is.
  */
 export function routeOf(host: string, { inCluster, clusterDomain }: RoutingSettings): Route {
   if (isAddress(host)) return 'others';
   const name = parseServiceName(host, clusterDomain);
   if (name === undefined) return 'others';
+  // The dot says that the name is complete, so that nothing may be added to it.
+  if (host.endsWith('.') && !host.endsWith(`.${clusterDomain}.`)) return 'others';
   if (name.namespace === undefined) return 'ours';
   if (!inCluster) return 'others';
-  return host.replace(/\.$/, '').split('.').length === 2 ? 'ask' : 'ours';
+  return host.split('.').length === 2 ? 'ask' : 'ours';
 }
 
 /** Whether a name exists; undefined when DNS cannot say. */
