@@ -16,24 +16,29 @@ import { type KubernetesOptions, kubernetes, kubernetesShape } from './kubernete
 export interface AutoOptions extends KubernetesOptions, Omit<DnsOptions, 'family' | 'clock' | 'random'> {}
 
 /**
- * In a cluster, or given a kubeconfig: `kubernetes()`, with DNS for what it cannot tell. That is a watch that is
- * forbidden, or does not answer at first, for as long as that lasts; a Service of type ExternalName; and a name
- * that is no Service's. A `DiscoveryWarning` says when DNS is asked, and why. A set the watch has told is kept
- * through later outages, not replaced by DNS. Elsewhere: `dns({ hosts: true })`.
+ * In a cluster, or given a kubeconfig or a context: `kubernetes()`, with DNS for what it cannot tell. That is a
+ * watch that is forbidden, or does not answer at first, for as long as that lasts; a Service of type ExternalName;
+ * and a name that is no Service's. A bare name is asked of DNS in the `namespace` of the options, where there is one.
+ * A `DiscoveryWarning` says when DNS is asked, and why. A set the watch has told is kept through later outages, not
+ * replaced by DNS. Elsewhere: `dns({ hosts: true })`.
  *
  * @throws {TypeError | RangeError} for options that are wrong.
  */
 export function auto(options: AutoOptions = {}): Resolver {
   checkOptions('auto', { ...dnsShape, ...kubernetesShape }, options);
   const lookup = dns({ hosts: true, ...only(options, dnsShape) });
-  if (options.kubeconfig === undefined && !isInCluster()) return lookup;
+  if (options.kubeconfig === undefined && options.context === undefined && !isInCluster()) return lookup;
   const api = kubernetes(only(options, kubernetesShape));
-  const { clock = systemClock } = options;
+  const { namespace, clock = systemClock } = options;
   return {
     watch(target, listener) {
-      if (parseServiceName(target.host, clusterNames().domain) === undefined)
-        return lookup.watch(target, listener);
-      return new WatchOrLookup(target, listener, { api, lookup, clock });
+      const { domain } = clusterNames();
+      const name = parseServiceName(target.host, domain);
+      if (name === undefined) return lookup.watch(target, listener);
+      // The search domains of resolv.conf would lead to the pod's own namespace.
+      const isElsewhere = name.namespace === undefined && namespace !== undefined;
+      const asked = isElsewhere ? { ...target, host: `${name.service}.${namespace}.svc.${domain}` } : target;
+      return new WatchOrLookup(target, listener, { api, lookup, asked, clock });
     },
   };
 }
@@ -41,6 +46,8 @@ export function auto(options: AutoOptions = {}): Resolver {
 interface Sources {
   readonly api: Resolver;
   readonly lookup: Resolver;
+  /** What the lookup is asked for. */
+  readonly asked: Target;
   readonly clock: Clock;
 }
 
@@ -75,16 +82,19 @@ class WatchOrLookup implements Watch {
   }
 
   #begin(): Watch {
-    const { api, lookup, clock } = this.#sources;
+    const { api, lookup, asked, clock } = this.#sources;
     const watched: Resolver = { watch: (target, inner) => api.watch(target, this.#hear(inner)) };
-    const asked: Resolver = {
-      watch: (target, inner) => {
-        const watch = lookup.watch(target, inner);
+    const lookedUp: Resolver = {
+      watch: (_, inner) => {
+        const watch = lookup.watch(asked, inner);
         queueMicrotask(() => this.#warn());
         return watch;
       },
     };
-    return preferring([watched, asked], { emptyIsAnswer: true, clock }).watch(this.#target, this.#listener);
+    return preferring([watched, lookedUp], { emptyIsAnswer: true, clock }).watch(
+      this.#target,
+      this.#listener,
+    );
   }
 
   #hear(inner: ResolverListener): ResolverListener {

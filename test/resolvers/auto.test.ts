@@ -57,6 +57,16 @@ describe('auto, given a cluster', () => {
     expect(server.asked).toEqual([]);
   });
 
+  test('asks DNS for a bare name in the namespace that the options name', async () => {
+    server.addresses('orders', ['10.0.0.1']);
+    server.addresses('orders.bank.svc.cluster.local', ['10.0.0.2']);
+    cluster.api.rules = [];
+    const heard = listen('http://orders:8080', { namespace: 'bank' });
+    await heard.until(() => heard.last !== undefined);
+    expect(heard.addresses).toEqual(['10.0.0.2:8080']);
+    expect(server.count('A', 'orders')).toBe(0);
+  });
+
   test('asks DNS where the watch is forbidden, says so, and comes back when it is allowed', async () => {
     await cluster.service('orders', { replicas: 2 });
     server.addresses('orders.shop', ['10.0.0.1']);
@@ -196,6 +206,24 @@ describe('auto, outside a cluster', () => {
     await listening.until(() => listening.last !== undefined);
     expect(listening.infos.at(-1)?.source).toBe('dns');
     expect(listening.errors).toEqual([]);
+  });
+
+  test('watches where a context is named', async () => {
+    await cluster.service('orders', { replicas: 2 });
+    const before = process.env['KUBECONFIG'];
+    process.env['KUBECONFIG'] = cluster.kubeconfig;
+    try {
+      heard = new Listening(
+        auto({ context: 'fake', servers: [server.address], search: [], hosts: false }),
+        'http://orders:8080',
+      );
+      const listening = heard;
+      await listening.until(() => listening.last?.length === 2);
+      expect(listening.infos.at(-1)?.source).toBe('kubernetes');
+    } finally {
+      if (before === undefined) delete process.env['KUBECONFIG'];
+      else process.env['KUBECONFIG'] = before;
+    }
   });
 
   test('checks options of both', () => {
