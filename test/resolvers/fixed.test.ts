@@ -12,6 +12,7 @@ describe('fixed', () => {
     ['[fd00:0::1]', '[fd00::1]:80'],
     ['fd00::1', '[fd00::1]:80'],
     ['::ffff:10.0.0.1', '10.0.0.1:80'],
+    ['[fe80::0:1%eth0]:8080', '[fe80::1%eth0]:8080'],
   ])('takes %s', async (text, id) => {
     expect(await watching(fixed([text]), { port: 80 }).set(1)).toEqual([id]);
   });
