@@ -5,15 +5,17 @@ export type AddressPolicy = (address: string) => boolean;
 
 /**
  * Whether an answer's address can be that of an endpoint: not unspecified, loopback, link-local (with the cloud's
- * metadata service at 169.254.169.254), multicast, reserved or broadcast. Kubernetes refuses them in Endpoints as
- * well; in an answer they are a mistake, or somebody's attempt to have this process talk to itself.
- * https://www.iana.org/assignments/iana-ipv4-special-registry
+ * metadata service at 169.254.169.254), multicast or broadcast. In an answer they are a mistake, or somebody's attempt
+ * to have this process talk to itself; Kubernetes refuses most of them in Endpoints as well. 240.0.0.0/4 is reserved,
+ * but there are clusters whose pods have these addresses.
+ * https://cloud.google.com/blog/products/containers-kubernetes/how-class-e-addresses-solve-for-ip-address-exhaustion-in-gke
  */
 export function isDiallable(address: string, allowLoopback: boolean): boolean {
   if (isIPv4(address)) {
     const [first, second] = address.split('.', 2).map(Number) as [number, number];
     if (first === 127) return allowLoopback;
-    return first !== 0 && first < 224 && !(first === 169 && second === 254);
+    const isMulticast = first >= 224 && first < 240;
+    return first !== 0 && !isMulticast && !(first === 169 && second === 254) && address !== '255.255.255.255';
   }
   // Canonical spelling: the shortest, in lower case.
   if (address === '::1') return allowLoopback;

@@ -10,7 +10,8 @@ for (const [net, bits] of [
   ['0.0.0.0', 8],
   ['127.0.0.0', 8],
   ['169.254.0.0', 16],
-  ['224.0.0.0', 3],
+  ['224.0.0.0', 4],
+  ['255.255.255.255', 32],
 ] as const)
   refused.addSubnet(net, bits, 'ipv4');
 for (const [net, bits] of [
@@ -65,6 +66,11 @@ describe('isDiallable', () => {
       ),
       { numRuns: 5_000 },
     );
+  });
+
+  it('takes 240.0.0.0/4, which pods of some clusters have', () => {
+    expect(['240.0.0.1', '255.255.255.254'].every((address) => isDiallable(address, false))).toBe(true);
+    expect(isDiallable('255.255.255.255', false)).toBe(false);
   });
 
   it('takes loopback where that is allowed, and nothing else with it', () => {
