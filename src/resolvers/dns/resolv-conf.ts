@@ -19,7 +19,7 @@ export function parseResolvConf(text: string): DnsConfig {
   let ndots = 1;
   for (const line of text.split('\n')) {
     const [keyword, ...words] = line
-      .replace(/[#;].*/, '')
+      .replace(/(?:^|\s)[#;].*/, '')
       .trim()
       .split(/\s+/);
     if (keyword === 'nameserver' && words[0] !== undefined) {
@@ -28,8 +28,10 @@ export function parseResolvConf(text: string): DnsConfig {
       } catch {
         // c-ares and glibc skip it as well.
       }
-    } else if (keyword === 'search' || keyword === 'domain') {
-      search = words.map(bareDomain).filter((domain) => hostProblem(domain) === undefined);
+    } else if (keyword === 'search' || (keyword === 'domain' && words.length > 0)) {
+      // As in libc: the last line counts, and of a domain line the first word.
+      const domains = keyword === 'domain' ? words.slice(0, 1) : words;
+      search = domains.map(bareDomain).filter((domain) => hostProblem(domain) === undefined);
     } else if (keyword === 'options') {
       for (const word of words) {
         const value = /^ndots:(\d{1,9})$/.exec(word)?.[1];
@@ -37,7 +39,7 @@ export function parseResolvConf(text: string): DnsConfig {
       }
     }
   }
-  return { servers, search, ndots };
+  return { servers: [...new Set(servers)], search, ndots };
 }
 
 export function bareDomain(domain: string): string {

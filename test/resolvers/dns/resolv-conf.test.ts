@@ -16,6 +16,13 @@ describe('parseResolvConf', () => {
   it.each([
     ['nothing', '', { servers: [], search: [], ndots: 1 }],
     ['comments', '# a\n; b\nnameserver 1.1.1.1 # c\n', { servers: ['1.1.1.1'], search: [], ndots: 1 }],
+    ['one domain only', 'domain a b\ndomain\n', { servers: [], search: ['a'], ndots: 1 }],
+    ['no port after a hash', 'nameserver 1.1.1.1#5353\n', { servers: [], search: [], ndots: 1 }],
+    [
+      'each nameserver once',
+      'nameserver 1.1.1.1\nnameserver 1.1.1.1\n',
+      { servers: ['1.1.1.1'], search: [], ndots: 1 },
+    ],
     ['the last of search and domain', 'search a b\ndomain c\n', { servers: [], search: ['c'], ndots: 1 }],
     [
       'tabs, capitals, trailing dots',
