@@ -4,6 +4,7 @@ import { ResolveError } from '../core/errors.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { checkHost, checkPort, type Target, targetName } from '../core/target.ts';
 import { canonicalAddress } from './address.ts';
+import { clusterNames, ownNamespace } from './kubernetes/namespace.ts';
 import { once } from './once.ts';
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -13,14 +14,15 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * `USER_SERVICE_SERVICE_HOST` with `USER_SERVICE_SERVICE_PORT`, or with `USER_SERVICE_SERVICE_PORT_HTTP` for a
  * port that is asked for by name. A port asked for by number is dialled as it is. They hold the ClusterIP, so the
  * set is one endpoint. Variables are read when a watch begins; one that is missing or wrong is named in the
- * `ResolveError` that `onError` gets.
+ * `ResolveError` that `onError` gets, and so is a host of another namespace, for which there are none.
  * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
  */
 export function env(variables: Variables = process.env): Resolver {
   return {
     watch(target, listener) {
-      const service = checkHost(target.host).split('.', 1)[0] as string;
+      const [service, namespace] = checkHost(target.host).split('.') as [string, string?];
       try {
+        checkNamespace(namespace, target);
         const set = [read(service, target, variables)];
         return once(() => listener.onEndpoints(set, { source: 'env' }));
       } catch (error) {
@@ -28,6 +30,14 @@ export function env(variables: Variables = process.env): Resolver {
       }
     },
   };
+}
+
+/** Without this, a host of another namespace would be taken for the Service of that name in this one. */
+function checkNamespace(namespace: string | undefined, target: Target): void {
+  const own = ownNamespace() ?? clusterNames().namespace;
+  if (namespace === undefined || own === undefined || namespace === own) return;
+  const message = `cannot resolve ${targetName(target)}: environment variables are those of namespace ${own} only`;
+  throw new ResolveError(message, target);
 }
 
 function read(service: string, target: Target, variables: Variables): Endpoint {

@@ -1,7 +1,16 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ResolveError } from '../../src/core/errors.ts';
 import { env } from '../../src/resolvers/env.ts';
 import { watching } from './support/watching.ts';
+
+const own = vi.hoisted(() => ({ namespace: undefined as string | undefined }));
+vi.mock(import('../../src/resolvers/kubernetes/namespace.ts'), async (original) => ({
+  ...(await original()),
+  ownNamespace: () => own.namespace,
+}));
+afterEach(() => {
+  own.namespace = undefined;
+});
 
 const variables = {
   USER_SERVICE_SERVICE_HOST: '10.96.0.7',
@@ -42,6 +51,16 @@ describe('env', () => {
     expect(told).toBeInstanceOf(ResolveError);
     expect(told.message).toMatch(message);
     expect(sets).toEqual([]);
+  });
+
+  it('knows the Services of its own namespace only', async () => {
+    own.namespace = 'shop';
+    const read = (host: string): ReturnType<typeof watching> => watching(env(variables), { host });
+    expect(await read('user-service.shop').set(1)).toHaveLength(1);
+    expect(await read('user-service').set(1)).toHaveLength(1);
+    const told = await read('user-service.bank.svc.cluster.local').error(1);
+    expect(told).toBeInstanceOf(ResolveError);
+    expect(told.message).toContain('environment variables are those of namespace shop only');
   });
 
   it('refuses a host that cannot be a name', () => {
