@@ -93,7 +93,9 @@ export class Discovery {
 
   /** Watches anew, with another resolver; the set is kept until that reports. */
   restart(): void {
-    if (this.#watch === undefined) return;
+    const hasStarted = this.#watch !== undefined || this.#refused > Number.NEGATIVE_INFINITY;
+    if (!hasStarted) return;
+    this.#refused = Number.NEGATIVE_INFINITY;
     void this.#stop();
     this.start();
   }

@@ -166,6 +166,22 @@ describe('createClient', () => {
     await client.close();
   });
 
+  it('moves at once from a resolver that refuses to watch to one that does not', async () => {
+    const { client } = make();
+    await client.ready();
+    const refuses = {
+      watch() {
+        throw new Error('no such target');
+      },
+    };
+    client.update({ resolver: refuses });
+    const next = new FakeResolver(['10.0.9.9:80']);
+    client.update({ resolver: next });
+    expect(next.watches).toBe(1);
+    await client.close();
+    expect(next.watches).toBe(0);
+  });
+
   it('closes once, however often and at whatever time it is told to', async () => {
     const { client, resolver } = make();
     const running = client.request('/');
