@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { addressOf, type Endpoint } from '../core/endpoint.ts';
 import { ResolveError } from '../core/errors.ts';
+import { object } from '../core/options.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { checkHost, checkPort, type Target, targetName } from '../core/target.ts';
 import { canonicalAddress } from './address.ts';
@@ -16,8 +17,11 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * set is one endpoint. Variables are read when a watch begins; one that is missing or wrong is named in the
  * `ResolveError` that `onError` gets, and so is a host of another namespace, for which there are none.
  * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ *
+ * @throws {TypeError} for variables that are no object; from `watch` for a host that cannot be a name.
  */
 export function env(variables: Variables = process.env): Resolver {
+  object(variables, 'variables of env');
   return {
     watch(target, listener) {
       const [service, namespace] = checkHost(target.host).split('.') as [string, string?];

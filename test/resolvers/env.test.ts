@@ -68,6 +68,11 @@ describe('env', () => {
     expect(() => watching(env(variables), { host: '10.0.0.1' })).toThrow(/is an IP address/);
   });
 
+  it('refuses variables that are none', () => {
+    for (const variables of [null, 5, []])
+      expect(() => env(variables as never)).toThrow(/variables of env must be an object/);
+  });
+
   it('reads the process by default', async () => {
     expect((await watching(env(), { host: 'no-such-service-here' }).error(1)).message).toContain(
       'NO_SUCH_SERVICE_HERE_SERVICE_HOST',
