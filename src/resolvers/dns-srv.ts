@@ -1,7 +1,7 @@
 import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
-import { oneOf, string } from '../core/options.ts';
+import { type Check, oneOf, string } from '../core/options.ts';
 import type { Resolver, Watch } from '../core/resolver.ts';
-import { portNumber, type Target } from '../core/target.ts';
+import { isLabel, portNumber, type Target } from '../core/target.ts';
 import { expired } from './dns/describe.ts';
 import { hostKey, ownAddresses } from './dns/host.ts';
 import { lastGood, type Report } from './dns/last-good.ts';
@@ -17,6 +17,14 @@ export interface DnsSrvOptions extends DnsOptions {
   readonly protocol?: 'tcp' | 'udp';
 }
 
+const portLabel: Check = (value, name) => {
+  string(value, name);
+  if (!isLabel((value as string).toLowerCase()))
+    throw new TypeError(
+      `option ${name} must be the name of a port, got ${JSON.stringify((value as string).slice(0, 80))}`,
+    );
+};
+
 /**
  * SRV records (RFC 2782), `_http._tcp.orders.shop`: ports and weights from the record. The lowest priority whose
  * targets have addresses serves, so that higher ones are its backup. A host that starts with an underscore is the
@@ -30,7 +38,7 @@ export interface DnsSrvOptions extends DnsOptions {
  * @throws {TypeError | RangeError} for options that are wrong; from `watch` for a host that cannot be a name.
  */
 export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
-  const shape = { ...dnsShape, portName: string, protocol: oneOf('tcp', 'udp') };
+  const shape = { ...dnsShape, portName: portLabel, protocol: oneOf('tcp', 'udp') };
   const settings = dnsSettings('dnsSrv', options, shape);
   const { portName, protocol = 'tcp', ...rest } = options;
   const { clock, random, minTtl, maxTtl, maxStale, families } = settings;
@@ -56,7 +64,8 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
       if (ownAddresses(target.host, families) !== undefined) return plain.watch(target, listener);
       const { prefix, host, port } = questionOf(target, portName, protocol);
       return shared.watch(`${prefix} ${host} ${port}`, open(prefix, host, port), {
-        items: (endpoints, ttl) => listener.onEndpoints(endpoints, { source: 'dns-srv', ttl }),
+        items: (endpoints, ttl, note) =>
+          listener.onEndpoints(endpoints, { source: 'dns-srv', ttl, ...(note !== undefined && { note }) }),
         error: (error) => listener.onError(error),
       });
     },

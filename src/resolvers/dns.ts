@@ -52,7 +52,12 @@ export function dns(options: DnsOptions = {}): Resolver {
       if (own !== undefined) return once(() => listener.onEndpoints(own.map(toEndpoint), { source: 'dns' }));
       const host = hostKey(target.host);
       return shared.watch(host, open(host), {
-        items: (addresses, ttl) => listener.onEndpoints(addresses.map(toEndpoint), { source: 'dns', ttl }),
+        items: (addresses, ttl, note) =>
+          listener.onEndpoints(addresses.map(toEndpoint), {
+            source: 'dns',
+            ttl,
+            ...(note !== undefined && { note }),
+          }),
         error: (error) => listener.onError(error),
       });
     },

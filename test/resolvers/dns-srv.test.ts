@@ -357,6 +357,8 @@ describe('bad input', () => {
   it.each([
     [{ protocol: 'sctp' }, /^dnsSrv: option protocol must be one of/],
     [{ portName: '' }, /^dnsSrv: option portName must be a non-empty string/],
+    [{ portName: 'a b' }, /^dnsSrv: option portName must be the name of a port, got "a b"/],
+    [{ portName: 'a.b' }, /^dnsSrv: option portName must be the name of a port/],
     [{ servers: ['x'] }, /^dnsSrv: option servers\[0\]/],
     [{ bogus: 1 }, /^dnsSrv: unknown option bogus/],
   ])('options %j are refused', (options, message) => {

@@ -390,9 +390,33 @@ describe('that nothing is there', () => {
     expect(sets).toEqual([]);
   });
 
-  it('is told at once, as an empty set, of a name that exists', async () => {
+  it('is told at once, as an empty set with the reason, of a name that exists', async () => {
     server.fail(name, 'none');
-    expect(await watch().set(1)).toEqual([]);
+    const { set, infos } = watch();
+    expect(await set(1)).toEqual([]);
+    expect(infos[0]?.note).toMatch(
+      /^orders\.shop has no addresses: asked of .*\(A: ENODATA, AAAA: ENODATA\)/,
+    );
+  });
+
+  it('comes with the reason for those who ask later, too, until something is there', async () => {
+    server.addresses(name, ['10.0.0.1']);
+    const shared = resolver();
+    const first = watching(shared, { host: `${name}.` });
+    open.push(first);
+    await first.set(1);
+    server.fail(name, 'NXDOMAIN');
+    await clock.round();
+    await clock.round();
+    await first.set(2);
+    const second = watching(shared, { host: `${name}.` });
+    open.push(second);
+    expect(await second.set(1)).toEqual([]);
+    for (const { infos } of [first, second]) expect(infos.at(-1)?.note).toContain('does not exist');
+    server.addresses(name, ['10.0.0.1']);
+    await clock.round();
+    await first.set(3);
+    expect(first.infos.at(-1)?.note).toBeUndefined();
   });
 });
 

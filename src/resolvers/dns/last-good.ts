@@ -10,7 +10,8 @@ export type Finding<T> =
   | { readonly kind: 'failed'; readonly error: Error };
 
 export interface Report<T> {
-  items(items: readonly T[], ttl: number): void;
+  /** `note`: why there are none. */
+  items(items: readonly T[], ttl: number, note?: string): void;
   error(error: Error): void;
 }
 
@@ -47,11 +48,11 @@ export function lastGood<T>(
   let doubted = false;
   let current = false;
 
-  const tell = (items: readonly T[], ttl: number): void => {
+  const tell = (items: readonly T[], ttl: number, note?: string): void => {
     if (current && known !== undefined && same(known, items)) return;
     known = items;
     current = true;
-    report.items(items, ttl);
+    report.items(items, ttl, note);
   };
   const complain = (error: Error): void => {
     current = false;
@@ -79,7 +80,7 @@ export function lastGood<T>(
         return Math.min(confirmAfter, bounds.maxTtl);
       }
       const delay = retry * (0.9 + 0.2 * random());
-      if (known !== undefined || finding.exists) tell([], delay);
+      if (known !== undefined || finding.exists) tell([], delay, finding.error.message);
       else complain(finding.error);
       return delay;
     }

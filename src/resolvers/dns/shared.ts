@@ -8,7 +8,7 @@ interface Source<T> {
   readonly watch: Watch;
   readonly reports: Set<Report<T>>;
   users: number;
-  found: { readonly items: readonly T[]; readonly ttl: number } | undefined;
+  found: Parameters<Report<T>['items']> | undefined;
   error: Error | undefined;
 }
 
@@ -23,7 +23,7 @@ export class Shared<T> {
   /** `open` starts the source of this key where none runs yet. */
   watch(key: string, open: (report: Report<T>) => Watch, listener: Report<T>): Watch {
     const report: Report<T> = {
-      items: (items, ttl) => undisturbed(() => listener.items(items, ttl)),
+      items: (...found) => undisturbed(() => listener.items(...found)),
       error: (error) => undisturbed(() => listener.error(error)),
     };
     const source = this.#sources.get(key) ?? this.#start(key, open);
@@ -31,7 +31,7 @@ export class Shared<T> {
     let closed: Promise<void> | undefined;
     queueMicrotask(() => {
       if (closed !== undefined) return;
-      if (source.found !== undefined) report.items(source.found.items, source.found.ttl);
+      if (source.found !== undefined) report.items(...source.found);
       if (source.error !== undefined) report.error(source.error);
       source.reports.add(report);
     });
@@ -49,10 +49,10 @@ export class Shared<T> {
   #start(key: string, open: (report: Report<T>) => Watch): Source<T> {
     const reports = new Set<Report<T>>();
     const watch = open({
-      items(items, ttl) {
-        source.found = { items, ttl };
+      items(...found) {
+        source.found = found;
         source.error = undefined;
-        for (const report of reports) report.items(items, ttl);
+        for (const report of reports) report.items(...found);
       },
       error(error) {
         if (!(error instanceof DiscoveryWarning)) source.error = error;
