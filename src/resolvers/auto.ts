@@ -12,7 +12,7 @@ import { clusterNames } from './kubernetes/namespace.ts';
 import { noSuchService } from './kubernetes/problems.ts';
 import { type KubernetesOptions, kubernetes, kubernetesShape } from './kubernetes.ts';
 
-/** Options of the watch, and of DNS; each goes where it is understood. */
+/** Options of the watch, and of DNS; each goes where it is understood. `hosts` is on here unless it is turned off. */
 export interface AutoOptions extends KubernetesOptions, Omit<DnsOptions, 'family' | 'clock' | 'random'> {}
 
 /**

@@ -31,7 +31,7 @@ export interface DnsOptions {
   readonly resolvConf?: string;
   /** ms between two rounds at least, whatever the TTL. @default 1_000, or `maxTtl` where that is less */
   readonly minTtl?: number;
-  /** ms between two rounds at most, whatever the TTL, and while nothing is there. @default 30_000, or `minTtl` where that is more */
+  /** ms between two rounds at most, but for jitter, whatever the TTL, and while nothing is there. @default 30_000, or `minTtl` where that is more */
   readonly maxTtl?: number;
   /** ms a set outlives the last good answer while DNS fails; `Infinity` for no end. @default 300_000 */
   readonly maxStale?: number;
