@@ -70,6 +70,8 @@ class Preference implements Watch {
   readonly #emptyIsAnswer: boolean;
   readonly #clock: Clock;
   readonly #leaving = new Set<Promise<void>>();
+  /** The set told last. */
+  #told: Candidate['set'];
   #serving: Candidate | undefined;
   #started = false;
   #closed = false;
@@ -106,27 +108,29 @@ class Preference implements Watch {
   }
 
   /** Finds who serves now, opening the next resolver only when none before it will do. */
-  #decide(news?: Candidate): void {
+  #decide(): void {
     for (const [i, candidate] of this.#candidates.entries()) {
       if (candidate.watch === undefined && candidate.error === undefined) this.#open(candidate);
       if (candidate.set !== undefined && (this.#emptyIsAnswer || candidate.set.endpoints.length > 0)) {
         for (const later of this.#candidates.slice(i + 1)) this.#leave(later);
-        this.#serve(candidate, news);
+        this.#serve(candidate);
         return;
       }
       const isSilent = candidate.set === undefined && candidate.error === undefined;
       if (isSilent && candidate.overdue !== true) return;
     }
     const empty = this.#candidates.find(({ set }) => set !== undefined);
-    if (empty !== undefined) this.#serve(empty, news);
+    if (empty !== undefined) this.#serve(empty);
     else if (this.#started && this.#candidates.every(({ error }) => error !== undefined))
       this.#listener.onError(this.#combined());
   }
 
-  #serve(candidate: Candidate, news: Candidate | undefined): void {
-    if (candidate === this.#serving && candidate !== news) return;
+  #serve(candidate: Candidate): void {
     this.#serving = candidate;
-    if (candidate.set !== undefined) this.#listener.onEndpoints(candidate.set.endpoints, candidate.set.info);
+    const { set } = candidate;
+    if (set === undefined || set === this.#told) return;
+    this.#told = set;
+    this.#listener.onEndpoints(set.endpoints, set.info);
   }
 
   #open(candidate: Candidate): void {
@@ -136,7 +140,7 @@ class Preference implements Watch {
           candidate.cancelPatience?.();
           candidate.set = { endpoints, info };
           candidate.error = undefined;
-          this.#decide(candidate);
+          this.#decide();
         },
         onError: (error) => this.#failed(candidate, error),
       });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DiscoveryWarning, ResolveError } from '../../src/core/errors.ts';
 import type { Resolver } from '../../src/core/resolver.ts';
@@ -91,6 +92,25 @@ describe('fallback', () => {
     expect(sets.at(-1)).toEqual(b);
     await watch.close();
   });
+
+  it.each(['fails', 'is silent'])(
+    'drops the first set when that becomes empty and the second %s',
+    async (how) => {
+      const [first, second] = [new FakeResolver(a), new FakeResolver()];
+      const { clock, sets, watch } = chain([first, second]);
+      await clock.advance(0);
+      first.set([]);
+      await clock.advance(0);
+      expect(sets).toEqual([a]);
+      if (how === 'fails') second.fail();
+      else await clock.advance(1_000);
+      expect(sets).toEqual([a, []]);
+      second.set(b);
+      second.set([]);
+      expect(sets).toEqual([a, [], b, []]);
+      await watch.close();
+    },
+  );
 
   it('goes through as many as there are', async () => {
     const all = [new FakeResolver(), new FakeResolver([]), new FakeResolver(b)] as const;
@@ -235,5 +255,40 @@ describe('fallback', () => {
   it('refuses what is no resolver', () => {
     expect(() => (fallback as () => unknown)()).toThrow(/at least one resolver is needed/);
     expect(() => fallback({} as Resolver)).toThrow(/resolvers\[0\] of fallback must be a Resolver/);
+  });
+
+  it('comes to the first set that will do, whatever has happened before, and watches nobody after it', async () => {
+    const move = fc.oneof(
+      fc.record({ who: fc.nat(2), size: fc.nat(2) }),
+      fc.record({ who: fc.nat(2), size: fc.constant('fails' as const) }),
+      fc.record({ ms: fc.constantFrom(500, 1_000) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(move, { maxLength: 20 }), fc.boolean(), async (moves, emptyIsAnswer) => {
+        const all = [new FakeResolver(), new FakeResolver(), new FakeResolver()] as const;
+        const known: (readonly string[] | undefined)[] = [undefined, undefined, undefined];
+        const { clock, sets, watch } = chain(all, emptyIsAnswer);
+        await clock.advance(0);
+        for (const one of moves) {
+          if ('ms' in one) await clock.advance(one.ms);
+          else if (one.size === 'fails') all[one.who]?.fail();
+          else {
+            known[one.who] = Array.from({ length: one.size }, (_, i) => `10.${one.who}.0.${i}:80`);
+            all[one.who]?.set(known[one.who] ?? []);
+          }
+          await clock.advance(0);
+        }
+        // Each may be silent for a second in turn.
+        for (let i = 0; i < all.length; i++) await clock.advance(1_000);
+        const serving = known.findIndex((set) => set !== undefined && (emptyIsAnswer || set.length > 0));
+        const empty = known.find((set) => set !== undefined);
+        expect(sets.at(-1)).toEqual(serving === -1 ? empty : known[serving]);
+        const watched = serving === -1 ? all.length : serving + 1;
+        expect(all.map(({ watches }) => watches)).toEqual(all.map((_, i) => (i < watched ? 1 : 0)));
+        await watch.close();
+        expect([...all.map(({ watches }) => watches), clock.pending]).toEqual([0, 0, 0, 0]);
+      }),
+      { numRuns: 500 },
+    );
   });
 });
