@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import type { Clock } from '../../core/clock.ts';
 import { hostProblem } from '../../core/target.ts';
 import { checkNameserver } from './nameservers.ts';
@@ -12,10 +13,13 @@ export interface DnsConfig extends SearchRules {
 /** glibc's limit. */
 const mostNdots = 15;
 
-/** The text of a resolv.conf. What is not understood is left out, as all resolvers do. */
-export function parseResolvConf(text: string): DnsConfig {
+/**
+ * The text of a resolv.conf. What is not understood is left out, as all resolvers do; where it names no domain to
+ * search, that of this host's own name is searched, as in glibc.
+ */
+export function parseResolvConf(text: string, host: string = hostname()): DnsConfig {
   const servers: string[] = [];
-  let search: string[] = [];
+  let domains = /\.(.+)/.exec(host)?.slice(1) ?? [];
   let ndots = 1;
   for (const line of text.split('\n')) {
     const [keyword, ...words] = line
@@ -28,10 +32,9 @@ export function parseResolvConf(text: string): DnsConfig {
       } catch {
         // c-ares and glibc skip it as well.
       }
-    } else if (keyword === 'search' || (keyword === 'domain' && words.length > 0)) {
+    } else if ((keyword === 'search' || keyword === 'domain') && words.length > 0) {
       // As in libc: the last line counts, and of a domain line the first word.
-      const domains = keyword === 'domain' ? words.slice(0, 1) : words;
-      search = domains.map(bareDomain).filter((domain) => hostProblem(domain) === undefined);
+      domains = keyword === 'domain' ? words.slice(0, 1) : words;
     } else if (keyword === 'options') {
       for (const word of words) {
         const value = /^ndots:(\d{1,9})$/.exec(word)?.[1];
@@ -39,6 +42,8 @@ export function parseResolvConf(text: string): DnsConfig {
       }
     }
   }
+  // A lone dot, which says that no domain is to be searched, is left out here.
+  const search = domains.map(bareDomain).filter((domain) => hostProblem(domain) === undefined);
   return { servers: [...new Set(servers)], search, ndots };
 }
 

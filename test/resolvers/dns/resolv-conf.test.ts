@@ -47,7 +47,16 @@ describe('parseResolvConf', () => {
       { servers: [], search: [], ndots: 1 },
     ],
   ])('%s', (_, text, config) => {
-    expect(parseResolvConf(text)).toEqual(config);
+    expect(parseResolvConf(text, 'web-0')).toEqual(config);
+  });
+
+  it.each([
+    ['no line', '', ['dc1.example']],
+    ['an empty one', 'search\n', ['dc1.example']],
+    ['a lone dot', 'search .\n', []],
+    ['another domain', 'search a.example\n', ['a.example']],
+  ])('searches the domain of the host itself unless told otherwise: %s', (_, text, search) => {
+    expect(parseResolvConf(text, 'Web.DC1.example').search).toEqual(search);
   });
 
   it('takes any text, and gives nothing that could be dangerous to c-ares', () => {
