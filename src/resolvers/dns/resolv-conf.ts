@@ -22,10 +22,7 @@ export function parseResolvConf(text: string, host: string = hostname()): DnsCon
   let domains = /\.(.+)/.exec(host)?.slice(1) ?? [];
   let ndots = 1;
   for (const line of text.split('\n')) {
-    const [keyword, ...words] = line
-      .replace(/(?:^|\s)[#;].*/, '')
-      .trim()
-      .split(/\s+/);
+    const [keyword, ...words] = line.trim().split(/\s+/);
     if (keyword === 'nameserver' && words[0] !== undefined) {
       try {
         servers.push(checkNameserver(words[0], 'nameserver'));
@@ -37,7 +34,7 @@ export function parseResolvConf(text: string, host: string = hostname()): DnsCon
       domains = keyword === 'domain' ? words.slice(0, 1) : words;
     } else if (keyword === 'options') {
       for (const word of words) {
-        const value = /^ndots:(\d{1,9})$/.exec(word)?.[1];
+        const value = /^ndots:(\d{1,9})/.exec(word)?.[1];
         if (value !== undefined) ndots = Math.min(mostNdots, Number(value));
       }
     }

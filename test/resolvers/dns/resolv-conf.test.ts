@@ -15,7 +15,11 @@ describe('parseResolvConf', () => {
 
   it.each([
     ['nothing', '', { servers: [], search: [], ndots: 1 }],
-    ['comments', '# a\n; b\nnameserver 1.1.1.1 # c\n', { servers: ['1.1.1.1'], search: [], ndots: 1 }],
+    [
+      'comments',
+      '#search a\n;search b\nnameserver 1.1.1.1 # c\n',
+      { servers: ['1.1.1.1'], search: [], ndots: 1 },
+    ],
     ['one domain only', 'domain a b\ndomain\n', { servers: [], search: ['a'], ndots: 1 }],
     ['no port after a hash', 'nameserver 1.1.1.1#5353\n', { servers: [], search: [], ndots: 1 }],
     [
