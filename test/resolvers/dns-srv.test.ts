@@ -342,6 +342,17 @@ describe('without SRV records', () => {
     expect(await set(2)).toEqual([]);
   });
 
+  it('because they do not fit into a datagram and TCP is closed, the set stays and the error says so', async () => {
+    headless(['10.0.0.1']);
+    const { set, sets, error } = watch({}, { host: `${service}.` });
+    await set(1);
+    headless(Array.from({ length: 30 }, (_, i) => `10.0.0.${i}`));
+    server.tcp = 'reset';
+    await clock.round();
+    expect((await error(1)).message).toMatch(/SRV: ECONNREFUSED.*port 53 must be open for TCP/);
+    expect(sets).toHaveLength(1);
+  });
+
   it('because a nameserver fails, the set stays', async () => {
     headless(['10.0.0.1']);
     const { set, sets, error } = watch({}, { port: 80 });

@@ -3,7 +3,7 @@ import { DiscoveryWarning } from '../../core/errors.ts';
 import { canonicalAddress } from '../address.ts';
 import { type AddressRecord, type Answer, ask, dnsError, refusedAddress } from './ask.ts';
 import { withDeadline } from './deadline.ts';
-import { type Asked, nobodyKnows, nothingThere, told } from './describe.ts';
+import { type Asked, isUnanswered, needsTcp, nobodyKnows, nothingThere, told } from './describe.ts';
 import { hostsAddresses } from './hosts.ts';
 import type { Finding } from './last-good.ts';
 import { limited } from './limited.ts';
@@ -193,16 +193,11 @@ export class Addresses {
     return { kind: 'records', records };
   }
 
-  /** c-ares drops what it had over UDP when it then cannot ask over TCP, and says no more than that. */
   #hint(answers: readonly FamilyAnswer[]): string {
-    const silent = answers.find(
-      ({ answer }) =>
-        answer.kind === 'failed' && (answer.code === 'ETIMEOUT' || answer.code === 'ECONNREFUSED'),
-    );
+    const silent = answers.find(({ answer }) => isUnanswered(answer));
     if (silent === undefined) return '';
     const othersAnswer = answers.some(({ answer }) => answer.kind !== 'failed');
-    if (!othersAnswer && silent.family.known.length < largeAnswer) return '';
-    return '; if the answer is large, port 53 must be open for TCP as well as for UDP';
+    return othersAnswer || silent.family.known.length >= largeAnswer ? needsTcp : '';
   }
 
   #note(message: string): void {

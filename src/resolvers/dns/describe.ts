@@ -51,6 +51,14 @@ function questions(asked: readonly Asked[], servers: readonly string[]): string 
   return `asked${where} for ${names.join(', ')}`;
 }
 
+/** What to look at when an answer may have been too large for a datagram. */
+export const needsTcp = '; if the answer is large, port 53 must be open for TCP as well as for UDP';
+
+/** c-ares drops what it had over UDP when it then cannot ask over TCP, and says no more than that. */
+export function isUnanswered(answer: Answer<unknown>): boolean {
+  return answer.kind === 'failed' && (answer.code === 'ETIMEOUT' || answer.code === 'ECONNREFUSED');
+}
+
 /** An answer in a word or two. */
 export function told(answer: Answer<unknown>): string {
   if (answer.kind === 'records') return `${answer.records.length} records`;

@@ -4,7 +4,7 @@ import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
 import { Addresses } from './addresses.ts';
 import { type Answer, ask } from './ask.ts';
 import { withDeadline } from './deadline.ts';
-import { type Asked, nobodyKnows, nothingThere } from './describe.ts';
+import { type Asked, isUnanswered, needsTcp, nobodyKnows, nothingThere } from './describe.ts';
 import type { Finding } from './last-good.ts';
 import { limited } from './limited.ts';
 import type { DnsSettings } from './options.ts';
@@ -109,8 +109,11 @@ export class Services {
     signal: AbortSignal,
   ): Promise<Finding<Endpoint>> {
     const answers = asked.flatMap((one) => one.answers.map(({ answer }) => answer));
-    if (answers.some(({ kind }) => kind === 'failed'))
-      return { kind: 'failed', error: nobodyKnows(this.#name(), asked, servers) };
+    if (answers.some(({ kind }) => kind === 'failed')) {
+      // Eight records fill a datagram.
+      const hint = answers.some(isUnanswered) ? needsTcp : '';
+      return { kind: 'failed', error: nobodyKnows(this.#name(), asked, servers, hint) };
+    }
     const exists =
       this.#pinned !== undefined ||
       answers.some((answer) => answer.kind === 'none' && answer.code === 'ENODATA');
