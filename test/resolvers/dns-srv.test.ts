@@ -160,6 +160,31 @@ describe('a Kubernetes Service', () => {
     expect(server.asked).toHaveLength(3);
   });
 
+  /** Pods of a StatefulSet: one name for both addresses. */
+  function named(...pods: readonly (readonly string[])[]): void {
+    for (const [i, addresses] of pods.entries()) server.addresses(`web-${i}.${service}`, addresses);
+    server.addresses(service, pods.flat());
+    server.srv(
+      record,
+      pods.map((_, i) => ({ target: `web-${i}.${service}`, port: 8080 })),
+    );
+  }
+
+  it('of two families whose pods have names of their own does too', async () => {
+    named(['10.0.0.1', 'fd00::1'], ['10.0.0.2', 'fd00::2']);
+    expect(await watch({}, { host: `${service}.` }).set(1)).toHaveLength(4);
+    expect(server.asked).toHaveLength(3);
+  });
+
+  it('of two families does not take in pods that do not have the port', async () => {
+    named(['10.0.0.1', 'fd00::1']);
+    server.addresses(service, ['10.0.0.1', 'fd00::1', '10.0.0.2', 'fd00::2']);
+    expect(await watch().set(1)).toEqual(['10.0.0.1:8080', '[fd00::1]:8080']);
+    headless(['10.0.0.1', 'fd00::1']);
+    server.addresses(service, ['10.0.0.1', 'fd00::1', '10.0.0.2', 'fd00::2']);
+    expect(await watch().set(1)).toEqual(['10.0.0.1:8080', '[fd00::1]:8080']);
+  });
+
   it('does not take in pods that do not have the port', async () => {
     headless(['10.0.0.1', '10.0.0.2']);
     server.addresses(service, ['10.0.0.1', '10.0.0.2', '10.0.0.3']);

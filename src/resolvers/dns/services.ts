@@ -10,7 +10,7 @@ import { limited } from './limited.ts';
 import type { DnsSettings } from './options.ts';
 import type { DnsConfig } from './resolv-conf.ts';
 import { searchNames } from './search.ts';
-import { isOneService, srvEndpoints, usableRecords } from './srv.ts';
+import { isComplete, isOneService, srvEndpoints, usableRecords } from './srv.ts';
 import { Targets } from './targets.ts';
 
 /** The endpoints behind one SRV name: the prefix `_http._tcp` of the host `orders.shop`. */
@@ -83,9 +83,8 @@ export class Services {
       this.#service ??= new Addresses(`${service}.`, this.#settings, this.#warn);
       const finding = await this.#service.findBefore(signal);
       if (finding.kind !== 'found') return finding;
-      // A pod without this port has an address too, but no record.
-      const complete = finding.items.length === names.length || names[0] === service;
-      if (complete) return { ...finding, items: atPort(finding.items, records[0]?.port as number) };
+      if (isComplete(finding.items, names, service))
+        return { ...finding, items: atPort(finding.items, records[0]?.port as number) };
     }
     const { addressesOf, ttl, current, errors } = await this.#targets.find(names, signal);
     const [error] = errors;

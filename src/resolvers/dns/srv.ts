@@ -56,3 +56,15 @@ export function isOneService(records: readonly SrvRecord[], service: string): bo
     )
   );
 }
+
+/**
+ * Whether all these addresses of a Service are its targets'; a pod without the port has an address too, but no record.
+ * Pods are named by their address, or once for both families.
+ */
+export function isComplete(addresses: readonly string[], names: readonly string[], service: string): boolean {
+  if (names[0] === service || addresses.length === names.length) return true;
+  const sixes = addresses.filter((address) => address.includes(':')).length;
+  if (addresses.length !== 2 * names.length || sixes !== names.length) return false;
+  const byAddress = new Set(addresses.map((address) => `${address.replaceAll(/[.:]/g, '-')}.${service}`));
+  return !names.some((name) => byAddress.has(name));
+}
