@@ -261,6 +261,24 @@ describe('targets', () => {
     expect(await set(2)).toEqual(['192.0.2.2:80']);
   });
 
+  it('are asked eight at a time for refreshes, each in its turn', async () => {
+    const targets = many(20);
+    server.srv(
+      '_http._tcp.orders.example',
+      targets.map((target, i) => ({ target, port: 80 + i })),
+    );
+    for (const [i, target] of targets.entries()) server.addresses(target, [`192.0.2.${i}`]);
+    const { set, watch: one } = watch({ family: 4 }, { host: 'orders.example.' });
+    await set(1);
+    for (const asked of [28, 36, 44]) {
+      await clock.idle();
+      one.refresh();
+      expect(await clock.round()).toBeLessThanOrEqual(1_100);
+      expect(server.count('A')).toBe(asked);
+    }
+    for (const target of targets) expect(server.count('A', target)).toBeGreaterThanOrEqual(2);
+  });
+
   it('that the records name no more are dropped', async () => {
     server.srv('_http._tcp.orders.example', [
       { target: 'a.example', port: 80 },

@@ -43,9 +43,9 @@ export class Services {
       this.#plain = { addresses: new Addresses(host, settings, warn), port: plainPort };
   }
 
-  /** One round of questions; never rejects. With `fresh`, targets are looked up whether or not they have expired. */
+  /** One round of questions; never rejects. With `fresh`, some targets are looked up though they have not expired. */
   find(closing: AbortSignal, fresh: boolean): Promise<Finding<Endpoint>> {
-    if (fresh) this.#targets.expire();
+    if (fresh) this.#targets.refresh();
     const { config, clock } = this.#settings;
     return withDeadline(this.#settings, closing, (signal) =>
       config.use(clock, (rules) => this.#round(rules, signal)),

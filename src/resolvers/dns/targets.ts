@@ -14,6 +14,8 @@ interface Lookup {
   items: readonly string[];
   /** Why it could not be looked up the last time. */
   error: Error | undefined;
+  /** ms of the clock when it was last looked up. */
+  asked: number;
   /** ms of the clock when `items` was last confirmed. */
   confirmed: number;
   /** ms of the clock until which `items` hold. */
@@ -41,9 +43,10 @@ export class Targets {
     this.#warn = warn;
   }
 
-  /** Has every target looked up in the next round. */
-  expire(): void {
-    for (const lookup of this.#lookups.values()) lookup.expires = Number.NEGATIVE_INFINITY;
+  /** Has the targets that were asked longest ago looked up in the next round: as many as are asked at a time. */
+  refresh(): void {
+    const oldest = [...this.#lookups.values()].sort((a, b) => a.asked - b.asked).slice(0, parallel);
+    for (const lookup of oldest) lookup.expires = Number.NEGATIVE_INFINITY;
   }
 
   /** The addresses of these targets, and from now on of no others. */
@@ -70,6 +73,7 @@ export class Targets {
     const { clock, minTtl, maxTtl, maxStale } = this.#settings;
     const now = clock.now();
     const ttl = finding.kind === 'found' ? Math.max(finding.ttl, minTtl) : retryAfter;
+    lookup.asked = now;
     lookup.expires = now + Math.min(ttl, maxTtl);
     lookup.error = finding.kind === 'failed' ? finding.error : undefined;
     if (finding.kind !== 'failed') {
@@ -85,6 +89,7 @@ export class Targets {
       addresses: new Addresses(`${name}.`, this.#settings, this.#warn),
       items: [],
       error: undefined,
+      asked: Number.NEGATIVE_INFINITY,
       confirmed: Number.NEGATIVE_INFINITY,
       expires: Number.NEGATIVE_INFINITY,
     };
