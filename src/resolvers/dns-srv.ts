@@ -1,7 +1,7 @@
 import { type Endpoint, sameEndpoints } from '../core/endpoint.ts';
 import { type Check, oneOf, string } from '../core/options.ts';
 import type { Resolver, Watch } from '../core/resolver.ts';
-import { isLabel, portNumber, type Target } from '../core/target.ts';
+import { checkHost, isLabel, portNumber, type Target } from '../core/target.ts';
 import { expired } from './dns/describe.ts';
 import { hostKey, ownAddresses } from './dns/host.ts';
 import { lastGood, type Report } from './dns/last-good.ts';
@@ -63,6 +63,7 @@ export function dnsSrv(options: DnsSrvOptions = {}): Resolver {
     watch(target, listener) {
       if (ownAddresses(target.host, families) !== undefined) return plain.watch(target, listener);
       const { prefix, host, port } = questionOf(target, portName, protocol);
+      checkHost(`${prefix}.${host}`, 'SRV name');
       return shared.watch(`${prefix} ${host} ${port}`, open(prefix, host, port), {
         items: (endpoints, ttl, note) =>
           listener.onEndpoints(endpoints, { source: 'dns-srv', ttl, ...(note !== undefined && { note }) }),

@@ -104,6 +104,21 @@ describe('names', () => {
   });
 });
 
+describe('long names', () => {
+  const host = `${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(60)}.${'d'.repeat(49)}`;
+
+  it('are not completed where the whole would be too long for a name', async () => {
+    server.srv(`_http._tcp.${host}`, [{ target: 'a.example', port: 81 }]);
+    server.addresses('a.example', ['192.0.2.1']);
+    expect(await watch({ search: ['example.org'] }, { host }).set(1)).toEqual(['192.0.2.1:81']);
+  });
+
+  it('are refused where there is no room for the prefix', () => {
+    expect(() => watch({}, { host: `${host}.example.org` })).toThrow(/is longer than 253 characters/);
+    expect(server.asked).toEqual([]);
+  });
+});
+
 describe('priorities', () => {
   beforeEach(() => {
     server.srv('_http._tcp.orders.example', [

@@ -1,6 +1,7 @@
 import type { SrvRecord } from 'node:dns';
 import { addressOf, type Endpoint } from '../../core/endpoint.ts';
 import { DiscoveryWarning, ResolveError } from '../../core/errors.ts';
+import { hostProblem } from '../../core/target.ts';
 import { Addresses } from './addresses.ts';
 import { type Answer, ask } from './ask.ts';
 import { withDeadline } from './deadline.ts';
@@ -60,6 +61,7 @@ export class Services {
     const asked: Asked[] = [];
     for (const host of hosts) {
       const name = `${this.#prefix}.${host}`;
+      if (hostProblem(name) !== undefined) continue;
       const options = { servers, clock, deadline, signal, onAnswered };
       const answer: Answer<SrvRecord> = await ask(name, 'SRV', options);
       asked.push({ name, answers: [{ type: 'SRV', answer }] });
