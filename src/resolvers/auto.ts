@@ -61,8 +61,6 @@ class WatchOrLookup implements Watch {
   #closed = false;
   /** The watch has told a set. */
   #known = false;
-  /** It has said that there is no such Service. */
-  #missing = false;
   #reason = 'the API server has not answered yet';
 
   constructor(target: Target, listener: ResolverListener, sources: Sources) {
@@ -100,16 +98,16 @@ class WatchOrLookup implements Watch {
   #hear(inner: ResolverListener): ResolverListener {
     return {
       onEndpoints: (endpoints, info) => {
-        // Without a Service the name may still be one that DNS knows, such as example.com.
-        if (!this.#known && this.#missing && endpoints.length === 0) return;
+        // What a note explains is that there is no Service: the name may still be one that DNS knows, such as example.com.
+        if (!this.#known && info?.note !== undefined && endpoints.length === 0) return;
         this.#known = true;
         inner.onEndpoints(endpoints, info);
       },
       onError: (error) => {
-        this.#missing = error instanceof DiscoveryWarning && error.code === noSuchService;
+        const isMissing = error instanceof DiscoveryWarning && error.code === noSuchService;
         const cause = error instanceof ResolveError && isError(error.cause) ? error.cause : error;
         this.#reason = cause.message;
-        inner.onError(this.#missing && !this.#known ? new Error(error.message, { cause: error }) : error);
+        inner.onError(isMissing && !this.#known ? new Error(error.message, { cause: error }) : error);
         if (this.#known && isForDns(cause)) this.#beginAnew();
       },
     };

@@ -188,6 +188,22 @@ describe('auto, given a cluster', () => {
     expect(three.addresses).toEqual(['10.0.0.9:80']);
   });
 
+  test('goes on asking DNS for such a name after an outage of the API server', async () => {
+    server.addresses('example.com', ['10.0.0.8']);
+    const clock = new FakeClock();
+    const heard = listen('http://example.com:80', { clock, random: seeded(1) });
+    await heard.until(() => heard.last !== undefined);
+    const { length } = heard.errors;
+    await cluster.api.down();
+    await heard.until(() => heard.errors.length > length);
+    await cluster.api.up();
+    const requests = cluster.api.requests.length;
+    while (cluster.api.requests.length < requests + 2) await pass(clock, 1_000, 500);
+    await pass(clock, 2_000, 500);
+    expect(heard.addresses).toEqual(['10.0.0.8:80']);
+    expect(heard.infos.at(-1)?.source).toBe('dns');
+  });
+
   test('a Service without pods is empty, whatever DNS would say', async () => {
     await cluster.service('orders', { replicas: 0 });
     server.addresses('orders.shop', ['10.0.0.1']);
