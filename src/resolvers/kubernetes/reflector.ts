@@ -143,6 +143,8 @@ export class Reflector<T> {
 
   /** Makes a request after a delay, and as soon as the pace allows. */
   #after(delay: number, request: () => void): void {
+    // Whoever was told of an error may have closed this.
+    if (this.#closed) return;
     const { clock, pace } = this.#options;
     this.#cancelStart?.();
     this.#cancelStart = undefined;

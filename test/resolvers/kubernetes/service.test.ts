@@ -592,6 +592,26 @@ test('Services of one name in two namespaces are two', async () => {
   await bank.until(() => bank.last?.length === 0);
 });
 
+test('a watch that is closed while it tells an error leaves nothing behind', async () => {
+  await cluster.service('orders', { replicas: 1 });
+  const clock = new FakeClock();
+  const closed = Promise.withResolvers<void>();
+  const watch = kubernetes({ kubeconfig: cluster.kubeconfig, clock }).watch(
+    { protocol: 'http:', host: 'orders', port: 8080 },
+    {
+      onEndpoints() {
+        cluster.api.rules = [];
+        cluster.api.disconnect('end');
+      },
+      onError() {
+        closed.resolve(watch.close());
+      },
+    },
+  );
+  await closed.promise;
+  expect(clock.pending).toBe(0);
+});
+
 test('what a listener throws does not end the watch', async () => {
   const orders = await cluster.service('orders', { replicas: 1 });
   const { thrown, restore } = uncaught();
