@@ -108,7 +108,7 @@ class WatchOrLookup implements Watch {
         const cause = error instanceof ResolveError && isError(error.cause) ? error.cause : error;
         this.#reason = cause.message;
         inner.onError(isMissing && !this.#known ? new Error(error.message, { cause: error }) : error);
-        if (this.#known && isForDns(cause)) this.#beginAnew();
+        if (this.#known && isForDns(cause) && !this.#closed) this.#beginAnew();
       },
     };
   }

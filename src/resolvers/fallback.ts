@@ -109,6 +109,7 @@ class Preference implements Watch {
 
   /** Finds who serves now, opening the next resolver only when none before it will do. */
   #decide(): void {
+    if (this.#closed) return;
     for (const [i, candidate] of this.#candidates.entries()) {
       if (candidate.watch === undefined && candidate.error === undefined) this.#open(candidate);
       if (candidate.set !== undefined && (this.#emptyIsAnswer || candidate.set.endpoints.length > 0)) {

@@ -166,6 +166,29 @@ describe('auto, given a cluster', () => {
     await heard.until(() => heard.addresses?.[0] === '10.0.0.7:80');
   });
 
+  test('begins nothing anew when it is closed by who hears that it may not be watched', async () => {
+    await cluster.service('orders', { replicas: 1 });
+    const clock = new FakeClock();
+    const closed = Promise.withResolvers<void>();
+    const { kubeconfig } = cluster;
+    const watch = auto({ kubeconfig, servers: [server.address], search: [], hosts: false, clock }).watch(
+      { protocol: 'http:', host: 'orders', port: 8080 },
+      {
+        onEndpoints() {
+          cluster.api.rules = [];
+          cluster.api.disconnect('end');
+        },
+        onError() {
+          closed.resolve(watch.close());
+        },
+      },
+    );
+    await closed.promise;
+    await pass(clock, 2_000, 500);
+    expect(server.asked).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
   test('asks DNS for one even where the Service may not be read', async () => {
     cluster.api.rules = [
       { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },

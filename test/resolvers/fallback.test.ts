@@ -209,6 +209,20 @@ describe('fallback', () => {
     await watch.close();
   });
 
+  it('opens nothing any more when it is closed by who hears of an error', async () => {
+    const all = [new FakeResolver(), new FakeResolver(b), new FakeResolver(a)] as const;
+    const clock = new FakeClock();
+    const watch = preferring(all, { clock }).watch(
+      { protocol: 'http:', host: 'orders.shop', port: 80 },
+      { onEndpoints() {}, onError: () => void watch.close() },
+    );
+    await clock.advance(1_000);
+    expect(all.map(({ watches }) => watches)).toEqual([1, 1, 0]);
+    all[0].fail();
+    await clock.advance(0);
+    expect([...all.map(({ watches }) => watches), clock.pending]).toEqual([0, 0, 0, 0]);
+  });
+
   it('waits in close for those it has left', async () => {
     let closed: () => void = () => {};
     const slow: Resolver = {
