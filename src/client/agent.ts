@@ -5,10 +5,12 @@ import { checkOptions } from '../core/options.ts';
 import { checkHost, isAddress, legible, parseTarget, type Target } from '../core/target.ts';
 import { checkCall } from '../undici/handler.ts';
 import { errors } from '../undici/index.ts';
+import { minded } from './body.ts';
 import type { CallDispatchOptions } from './call.ts';
 import { ClosableDispatcher } from './closable-dispatcher.ts';
 import { environment, makeService, updateService } from './defaults.ts';
 import type { ClientEvent, Listener } from './events.ts';
+import { kept } from './kept-options.ts';
 import { checkFixed, checkServiceOptions, fleetShape, merged, type ServiceOptions } from './options.ts';
 import { Otherwise } from './otherwise.ts';
 import { KnownHosts, routeOf } from './routing.ts';
@@ -72,10 +74,14 @@ class Agent extends ClosableDispatcher {
       this.#dispatchTo(url as URL, options, modern);
       return true;
     }
+    // Until DNS has answered: the caller may use the same objects for the next call.
+    const waiting = kept(options);
+    const release = minded(waiting.body);
     ours
       .then((is) => {
-        if (is) this.#dispatchTo(url as URL, options, modern);
-        else this.#otherwise.dispatch(options, given);
+        release();
+        if (is) this.#dispatchTo(url as URL, waiting, modern);
+        else this.#otherwise.dispatch(waiting, given);
       })
       .catch((error: Error) => modern.onResponseError?.(null as never, error));
     return true;

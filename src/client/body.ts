@@ -117,6 +117,18 @@ interface WithState extends Readable {
   readonly _readableState: { readonly ended: boolean };
 }
 
+/**
+ * Hears of the failure of a stream that nobody reads yet, which would end the process; whoever reads it later finds
+ * that it has failed. The returned function ends this.
+ */
+export function minded(body: unknown): () => void {
+  if (typeof body !== 'object' || body === null || !isStream(body)) return nothing;
+  body.on('error', nothing);
+  return () => void body.off('error', nothing);
+}
+
+function nothing(): void {}
+
 /** As undici sees it. Not all can be iterated: streams from before that, such as those of the `form-data` package. */
 function isStream(body: object): body is Readable {
   const { pipe, on } = body as Partial<Readable>;

@@ -8,7 +8,7 @@ import type { ClientEvent, Listener } from './events.ts';
 import { exchange } from './fetch/exchange.ts';
 import { Place } from './fetch/place.ts';
 import { isPlainUrl } from './fetch/platform.ts';
-import { leanRequest, memberOf } from './fetch/request.ts';
+import { type LeanRequest, leanRequest, memberOf } from './fetch/request.ts';
 import { fleetShape } from './options.ts';
 import type { Service, ServiceSnapshot } from './service.ts';
 
@@ -53,27 +53,19 @@ export function createFetch(options: AgentOptions = {}): Fetch {
   const agent = new ServiceAgent(options);
   const random = options.random ?? systemRandom;
 
+  /** `request`: as it was read; undefined for what is left to the platform. */
   const call = (
     service: Service,
-    place: Place,
+    request: LeanRequest | undefined,
     input: string | URL | Request,
     init: FetchInit | undefined,
   ): Promise<Response> => {
-    const request = leanRequest(place, input, init, random);
     if (request === undefined) return platformFetch(platform, agent, input, init);
     return exchange(request, { home: service, elsewhere: agent }, init ?? {});
   };
 
-  const callAny = (
-    service: Service | undefined,
-    url: URL,
-    input: string | URL | Request,
-    init: FetchInit | undefined,
-  ): Promise<Response> => {
-    if (service === undefined && options.otherwise === undefined) return platform(input, init);
-    if (service === undefined || !isPlainUrl(url)) return platformFetch(platform, agent, input, init);
-    return call(service, Place.of(url), input, init);
-  };
+  const callOther = (input: string | URL | Request, init: FetchInit | undefined): Promise<Response> =>
+    options.otherwise === undefined ? platform(input, init) : platformFetch(platform, agent, input, init);
 
   const fetch = (
     input: string | URL | Request,
@@ -85,13 +77,17 @@ export function createFetch(options: AgentOptions = {}): Fetch {
         return platform(input, init);
       const place = typeof input === 'string' ? Place.plain(input) : undefined;
       const service = place && agent.known(place.origin);
-      if (service !== undefined) return call(service, place as Place, input, init);
+      if (service !== undefined)
+        return call(service, leanRequest(place as Place, input, init, random), input, init);
       const url = urlOf(input);
       // What is no URL gets the platform's own error.
       if (url === undefined) return platform(input, init);
       const found = agent.serviceOf(url);
-      if (!(found instanceof Promise)) return callAny(found, url, input, init);
-      return found.then((service) => callAny(service, url, input, init));
+      if (found === undefined) return callOther(input, init);
+      // Read before it waits: the caller may use the same objects for the next call.
+      const request = isPlainUrl(url) ? leanRequest(Place.of(url), input, init, random) : undefined;
+      if (!(found instanceof Promise)) return call(found, request, input, init);
+      return found.then((is) => (is ? call(is, request, input, init) : callOther(input, init)));
     } catch (error) {
       return Promise.reject(error);
     }
