@@ -34,7 +34,7 @@ export class Recovery implements Retried {
   readonly reports: AttemptReport[] = [];
   /** The last error that an endpoint gave, rather than a reason not to ask one. */
   lastError: Error | undefined;
-  /** No eligible endpoint can be reached: an ejected one might answer. */
+  /** No eligible endpoint can be reached, or the only one that can has failed twice: an ejected one might answer. */
   stranded = false;
   readonly #call: Recoverable;
   readonly #service: Service;
@@ -67,13 +67,11 @@ export class Recovery implements Retried {
    */
   avoid(backend: Backend, failure: FailureClass): ReadonlySet<Backend> {
     const service = this.#service;
+    const failedTwice = this.#asked.has(backend);
     const asked = this.#asked.add(backend);
     if (failure === 'unsent') this.#unreached.add(backend);
-    this.stranded =
-      failure === 'unsent' &&
-      this.#unreached.size === asked.size &&
-      !service.leaves(asked) &&
-      service.leaves(asked, true);
+    const noneReached = failure === 'unsent' && this.#unreached.size === asked.size;
+    this.stranded = (noneReached || failedTwice) && !service.leaves(asked) && service.leaves(asked, true);
     const sets = [asked, [...this.#unreached, backend], this.#unreached, [backend]];
     const tried = sets.map((set) => new Set<Backend>(set));
     return tried.find((set) => service.leaves(set, this.stranded)) ?? new Set(asked);
