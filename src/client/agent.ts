@@ -157,10 +157,11 @@ class Agent extends ClosableDispatcher {
   }
 
   protected override async finish(): Promise<void> {
-    await Promise.all([
-      this.#strays.close(),
-      ...[...this.#services.values()].map((service) => service.close()),
-    ]);
+    const closed = (): Promise<unknown> =>
+      Promise.all([...this.#services.values()].map((service) => service.close()));
+    await Promise.all([this.#hosts.settled(), this.#strays.close(), closed()]);
+    // Those too that DNS has named meanwhile.
+    await closed();
     await this.#otherwise.close();
   }
 

@@ -60,6 +60,11 @@ export class KnownHosts {
     return asking;
   }
 
+  /** Resolves when no question is out. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#asking.values());
+  }
+
   async #ask(host: string, name: string): Promise<boolean> {
     const exists = await this.#lookup(name).catch(() => undefined);
     if (exists === undefined) return false;

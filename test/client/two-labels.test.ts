@@ -93,4 +93,19 @@ describe('a call that waits until DNS has said whether its host is a service', (
     answer(true);
     expect(await (await pending).text()).toBe('first all');
   });
+
+  it('is told that its fetch was closed meanwhile, and close() waits for that', async () => {
+    const fetch = createFetch({ resolver: fixed([`127.0.0.1:${port}`]) });
+    const pending = fetch('http://orders.shop/').catch((error: unknown) => error);
+    let closed = false;
+    const closing = fetch.close().then(() => {
+      closed = true;
+    });
+    await turn();
+    expect(closed).toBe(false);
+    answer(true);
+    await closing;
+    expect(await pending).toMatchObject({ code: 'STEERSMAN_ERR_CLOSED' });
+    expect(fetch.snapshot()).toHaveLength(1);
+  });
 });
