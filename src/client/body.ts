@@ -122,7 +122,7 @@ interface WithState extends Readable {
  * that it has failed. The returned function ends this.
  */
 export function minded(body: unknown): () => void {
-  if (typeof body !== 'object' || body === null || !isStream(body)) return nothing;
+  if (!isStream(body)) return nothing;
   body.on('error', nothing);
   return () => void body.off('error', nothing);
 }
@@ -130,8 +130,8 @@ export function minded(body: unknown): () => void {
 function nothing(): void {}
 
 /** As undici sees it. Not all can be iterated: streams from before that, such as those of the `form-data` package. */
-function isStream(body: object): body is Readable {
-  const { pipe, on } = body as Partial<Readable>;
+export function isStream(body: unknown): body is Readable {
+  const { pipe, on } = (body ?? {}) as Partial<Readable>;
   return typeof pipe === 'function' && typeof on === 'function';
 }
 

@@ -67,6 +67,7 @@ export function createFetch(options: AgentOptions = {}): Fetch {
   const callOther = (input: string | URL | Request, init: FetchInit | undefined): Promise<Response> =>
     options.otherwise === undefined ? platform(input, init) : platformFetch(platform, agent, input, init);
 
+  // With a default, so that its length is that of the platform's.
   const fetch = (
     input: string | URL | Request,
     init: FetchInit | undefined = undefined,

@@ -15,7 +15,6 @@ export class Strays {
   readonly #listed: (origin: string) => boolean;
   readonly #leaving = new Set<Promise<void>>();
   #cancel: Cancel | undefined;
-  #closed = false;
 
   constructor(services: Map<string, Service>, clock: Clock, listed: (origin: string) => boolean) {
     this.#services = services;
@@ -25,12 +24,11 @@ export class Strays {
 
   /** Looks for them in a while: there is a new service. */
   expect(): void {
-    if (!this.#closed) this.#cancel ??= this.#clock.schedule(patience, () => this.#forget());
+    this.#cancel ??= this.#clock.schedule(patience, () => this.#forget());
   }
 
   /** Resolves when those that were forgotten have left nothing behind. */
   async close(): Promise<void> {
-    this.#closed = true;
     this.#cancel?.();
     await Promise.all(this.#leaving);
   }

@@ -2,7 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { DiscoveryWarning } from '../../src/core/errors.ts';
 import { type AutoOptions, auto } from '../../src/resolvers/auto.ts';
 import { FakeClock, FakeCluster, seeded } from '../../src/testing/index.ts';
-import { Listening } from './kubernetes/listening.ts';
+import { closedWhenRefused, Listening } from './kubernetes/listening.ts';
 import { DnsServer } from './support/dns-server.ts';
 
 let cluster: FakeCluster;
@@ -169,21 +169,11 @@ describe('auto, given a cluster', () => {
   test('begins nothing anew when it is closed by who hears that it may not be watched', async () => {
     await cluster.service('orders', { replicas: 1 });
     const clock = new FakeClock();
-    const closed = Promise.withResolvers<void>();
     const { kubeconfig } = cluster;
-    const watch = auto({ kubeconfig, servers: [server.address], search: [], hosts: false, clock }).watch(
-      { protocol: 'http:', host: 'orders', port: 8080 },
-      {
-        onEndpoints() {
-          cluster.api.rules = [];
-          cluster.api.disconnect('end');
-        },
-        onError() {
-          closed.resolve(watch.close());
-        },
-      },
+    await closedWhenRefused(
+      auto({ kubeconfig, servers: [server.address], search: [], hosts: false, clock }),
+      cluster,
     );
-    await closed.promise;
     await pass(clock, 2_000, 500);
     expect(server.asked).toEqual([]);
     expect(clock.pending).toBe(0);

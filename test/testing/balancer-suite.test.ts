@@ -8,6 +8,9 @@ import { type SuiteRunner, suiteRunner } from '../../src/testing/runner.ts';
 import type { Policy } from '../../src/testing/simulate.ts';
 import { backend, type FakeBackend } from '../../src/testing/values.ts';
 
+const untried = (backends: Backends, tried: ReadonlySet<Backend> | undefined): Backend =>
+  backends.find((one) => !tried?.has(one)) ?? backends[0];
+
 type Suite = (make: Policy, runner: SuiteRunner) => void;
 
 const contract: Suite = (make, runner) => balancerSuite(make, runner);
@@ -124,7 +127,7 @@ test.each<[string, Policy, string, string]>([
     'notes in the request what it picked',
     () => ({
       pick: (backends, { tried }) => {
-        const picked = backends.find((one) => !tried?.has(one)) ?? backends[0];
+        const picked = untried(backends, tried);
         (tried as Set<Backend> | undefined)?.add(picked);
         return picked;
       },
@@ -137,7 +140,7 @@ test.each<[string, Policy, string, string]>([
     () => ({
       pick: (backends, request) => {
         (request as { hashKey?: string }).hashKey = 'mine';
-        return backends.find((one) => !request.tried?.has(one)) ?? backends[0];
+        return untried(backends, request.tried);
       },
     }),
     'picks from the set it is given, whatever its size',
@@ -147,7 +150,7 @@ test.each<[string, Policy, string, string]>([
     'writes to a backend',
     () => ({
       pick: (backends, { tried }) => {
-        const picked = backends.find((one) => !tried?.has(one)) ?? backends[0];
+        const picked = untried(backends, tried);
         (picked as FakeBackend).inflight = 0;
         return picked;
       },
@@ -161,7 +164,7 @@ test.each<[string, Policy, string, string]>([
       const known = new Set<Backend>();
       return {
         pick: (backends, { tried }) => {
-          const picked = backends.find((one) => !tried?.has(one)) ?? backends[0];
+          const picked = untried(backends, tried);
           known.add(picked);
           return picked;
         },

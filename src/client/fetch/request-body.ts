@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { isUint8Array } from 'node:util/types';
 import type { Random } from '../../core/clock.ts';
+import { minded } from '../body.ts';
 
 /** What the connection takes. */
 export type Payload = string | Buffer | Blob | AsyncIterable<Uint8Array>;
@@ -107,8 +108,7 @@ function ofStream(source: AsyncIterable<unknown>): RequestBody | undefined {
       },
     };
   }
-  // It may fail before it is read: an error event that nobody awaits would end the process.
-  if (source instanceof Readable) source.on('error', nothing);
+  minded(source);
   return {
     type: undefined,
     length: undefined,

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { isError } from '../../core/errors.ts';
 import { errors } from '../../undici/index.ts';
+import { isStream, minded } from '../body.ts';
 import { type Follower, follow, unfollow } from '../following.ts';
 import { type BodySource, ResponseBody } from './response-body.ts';
 
@@ -91,9 +91,10 @@ export class Answer implements Dispatcher.DispatchHandler, BodySource, Follower 
     // Behind what has come and waits to be read.
     if (this.#body !== undefined) queueMicrotask(() => this.#fail(error));
     else this.#fail(error);
-    const stream = this.#sent as Readable | null | undefined;
-    if (typeof stream?.pipe === 'function' && typeof stream.destroy === 'function')
-      stream.on('error', () => {}).destroy(error);
+    const sent = this.#sent;
+    if (!isStream(sent) || typeof sent.destroy !== 'function') return;
+    minded(sent);
+    sent.destroy(error);
   }
 
   // The caller's signal, and the reader of the body.

@@ -4,6 +4,7 @@ import type { Resolver, ResolverListener, SetInfo, Watch } from '../../../src/co
 import { parseTarget } from '../../../src/core/target.ts';
 
 import type { WatchError } from '../../../src/resolvers/kubernetes.ts';
+import type { FakeCluster } from '../../../src/testing/index.ts';
 
 /** Listens to a watch and waits for what it tells. */
 export class Listening implements ResolverListener {
@@ -59,4 +60,19 @@ export class Listening implements ResolverListener {
   #look(): void {
     for (const look of [...this.#waiting]) look();
   }
+}
+
+/** Watches `orders` until that is forbidden, closes the watch in hearing of it, and resolves when it is closed. */
+export function closedWhenRefused(resolver: Resolver, cluster: FakeCluster): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const watch = resolver.watch(parseTarget('http://orders:8080'), {
+    onEndpoints() {
+      cluster.api.rules = [];
+      cluster.api.disconnect('end');
+    },
+    onError() {
+      resolve(watch.close());
+    },
+  });
+  return promise;
 }

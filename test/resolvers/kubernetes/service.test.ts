@@ -4,7 +4,7 @@ import { type KubernetesOptions, kubernetes } from '../../../src/resolvers/kuber
 import { FakeClock, FakeCluster } from '../../../src/testing/index.ts';
 import { uncaught } from '../support/watching.ts';
 import { transcript } from './fixtures.ts';
-import { Listening } from './listening.ts';
+import { closedWhenRefused, Listening } from './listening.ts';
 import { listOf, reply, ScriptedApi, sliceOf, status, stream } from './scripted-api.ts';
 
 let cluster: FakeCluster;
@@ -595,20 +595,7 @@ test('Services of one name in two namespaces are two', async () => {
 test('a watch that is closed while it tells an error leaves nothing behind', async () => {
   await cluster.service('orders', { replicas: 1 });
   const clock = new FakeClock();
-  const closed = Promise.withResolvers<void>();
-  const watch = kubernetes({ kubeconfig: cluster.kubeconfig, clock }).watch(
-    { protocol: 'http:', host: 'orders', port: 8080 },
-    {
-      onEndpoints() {
-        cluster.api.rules = [];
-        cluster.api.disconnect('end');
-      },
-      onError() {
-        closed.resolve(watch.close());
-      },
-    },
-  );
-  await closed.promise;
+  await closedWhenRefused(kubernetes({ kubeconfig: cluster.kubeconfig, clock }), cluster);
   expect(clock.pending).toBe(0);
 });
 
